@@ -1,0 +1,146 @@
+"""The command line: iqa-lab list | score | evaluate | data | train."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from iqa_lab import cli_data, cli_train
+
+app = typer.Typer(help="Image quality assessment: score photos, evaluate metrics, prepare databases, train models.",
+                  no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(cli_data.app, name="data", help="List, prepare and verify databases.")
+app.add_typer(cli_train.app, name="train", help="Train a model on a database.")
+
+COLUMNS = ["image", "reference", "metric", "score", "error"]
+
+
+def fail(message: object) -> typer.Exit:
+    """Prints one clear line on stderr and returns the exception that ends the command with code 2."""
+    Console(stderr=True, highlight=False).print(f"[red]error:[/red] {message}", soft_wrap=True)
+    return typer.Exit(2)
+
+
+@app.command("list")
+def list_systems() -> None:
+    """Print every system with its kind, direction, range and what its name stands for."""
+    from iqa_lab.registry import METRICS  # here, so that --help does not wait for torch
+
+    table = Table("name", "kind", "better", "range", "what the name stands for")
+    for name, metric in METRICS.items():
+        low, high = metric.score_range
+        table.add_row(name, metric.kind, "higher" if metric.higher_is_better else "lower",
+                      f"{low:g} to {high:g}", metric.configuration)
+    Console().print(table)
+
+
+@app.command()
+def score(
+    images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
+    metric: Annotated[Optional[list[str]], typer.Option(help="System, see `iqa-lab list`; repeatable.")] = None,
+    reference: Annotated[Optional[Path], typer.Option(help="Reference file, or folder with files of the same names.")] = None,
+    output: Annotated[Optional[Path], typer.Option(help="Write a table: FILE.csv or FILE.json.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images of one size scored together.")] = 8,
+) -> None:
+    """Score images; a bad image gets its error in its row, and the exit code is then 1."""
+    from iqa_lab import scoring
+    from iqa_lab.images import find_images
+    from iqa_lab.registry import create_metric
+    from tqdm.auto import tqdm
+
+    names = metric or ["niqe" if reference is None else "ssim"]
+    if not metric:
+        print(f"no --metric given: using {names[0]!r} ({'photos alone' if reference is None else 'with a reference'})",
+              file=sys.stderr)
+    try:
+        check_output(output)
+        files = [file for path in images for file in find_images(path)]
+        metrics = [create_metric(name, device) for name in dict.fromkeys(names)]
+        references = [find_reference(file, images, reference) for file in files]
+        rows = scoring.score_files(metrics, files, references, batch_size=batch_size, device=device)
+        rows = kept(rows, output) if output else rows
+        table = scoring.to_table(tqdm(rows, total=len(files) * len(metrics), unit="score"))
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise fail(error) from error
+    report(table.to_dict("records"), output)
+
+
+@app.command()
+def evaluate(
+    scores: Annotated[Path, typer.Argument(help="Table with the columns image, metric and score, as `score` writes it.")],
+    database: Annotated[str, typer.Option(help="Database with opinion scores, see `iqa-lab data list`.")],
+    output: Annotated[Optional[Path], typer.Option(help="Write the table as FILE.csv.")] = None,
+) -> None:
+    """Compare scores with the opinion scores of a database: SROCC, KROCC, PLCC and RMSE of every metric."""
+    from iqa_lab import evaluation_table
+
+    try:
+        table = evaluation_table.evaluate_scores(scores, database)
+    except (OSError, ValueError, KeyError) as error:
+        raise fail(error) from error
+    Console().print(table.to_string(index=False, float_format="{:.4f}".format))
+    if output:
+        table.to_csv(output, index=False)
+
+
+def check_output(output: Path | None) -> None:
+    """Raises ValueError now, not after the work, when the table could not be written."""
+    if output is None:
+        return
+    if output.suffix not in (".csv", ".json"):
+        raise ValueError(f"Expected an --output that ends in .csv or .json, got {output.name}.")
+    if not output.parent.is_dir():
+        raise ValueError(f"Expected an existing folder for --output, got {output.parent}; create it first.")
+
+
+def find_reference(image: Path, arguments: list[Path], reference: Path | None) -> Path | None:
+    """Returns the reference of one image: the file itself, or the file of the same relative name in the folder."""
+    if reference is None or not reference.is_dir():
+        return reference
+    base = next((folder for folder in arguments if folder.is_dir() and image.is_relative_to(folder)), image.parent)
+    return reference / image.relative_to(base)
+
+
+def kept(rows: Iterable[dict], output: Path) -> Iterator[dict]:
+    """Passes the rows on and writes each to ``output.partial`` at once, so that a crash loses nothing computed."""
+    partial = output.with_name(output.name + ".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row)
+            file.flush()
+            yield row
+
+
+def report(rows: list[dict], output: Path | None) -> None:
+    """Writes the rows to ``output``, or prints them, and ends the command with code 1 when a row has an error."""
+    if output is None:
+        table = Table(*COLUMNS)
+        for row in rows:
+            table.add_row(row["image"], row["reference"] or "", row["metric"], f"{row['score']:.6g}", row["error"])
+        Console().print(table)
+    elif output.suffix == ".json":  # JSON has no NaN and no infinity
+        finite = [{**row, "score": row["score"] if math.isfinite(row["score"]) else str(row["score"])} for row in rows]
+        output.write_text(json.dumps(finite, indent=1) + "\n")
+    else:
+        with output.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+    if output:
+        output.with_name(output.name + ".partial").unlink()
+    bad = sum(bool(row["error"]) for row in rows)
+    if bad:
+        print(f"{bad} of {len(rows)} scores failed; the column 'error' says why", file=sys.stderr)
+        raise typer.Exit(1)

@@ -1,0 +1,45 @@
+"""MS-SSIM: multi-scale structural similarity.
+
+Paper: Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multi-scale structural similarity for image quality assessment",
+    37th Asilomar Conference on Signals, Systems and Computers, 2003, doi:10.1109/ACSSC.2003.1292216.
+Reference: the authors' msssim.m with its default method 'product'.
+Deviations: a negative mean contrast-structure (anticorrelated images) counts as 0; the authors' code then returns a
+    complex number. Colour is converted as in :mod:`iqa_lab.full_reference.ssim`.
+Chapter: 02
+"""
+
+from __future__ import annotations
+
+import torch
+
+from iqa_lab.full_reference.ssim import WINDOW, Luma, downsample, mean_ssim_and_cs
+from iqa_lab.images import check_images
+from iqa_lab.ops.color import rgb_to_luma_matlab
+
+SCALE_WEIGHTS_WANG2003 = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # beta_j = gamma_j and alpha_M, Section 3.2
+MINIMUM_SIDE = WINDOW * 2 ** (len(SCALE_WEIGHTS_WANG2003) - 1)  # the window must fit at the coarsest scale: 176
+SMALLEST = 1e-12  # a negative mean becomes this: 0 up to rounding, but with a finite gradient
+
+
+def ms_ssim(distorted: torch.Tensor, reference: torch.Tensor, *, luma: Luma = rgb_to_luma_matlab) -> torch.Tensor:
+    """Returns MS-SSIM, eq. (7): the product over scales of mean contrast-structure, and of mean SSIM at the last.
+
+    Args:
+        distorted, reference: shape (N, C, H, W), values in [0, 1], sides of 176 pixels or more.
+        luma: gray conversion, as in :func:`iqa_lab.full_reference.ssim.ssim`.
+
+    Returns:
+        Shape (N,), range [0, 1], 1 for identical images; higher is better.
+
+    Raises:
+        TypeError, ValueError: as :func:`iqa_lab.images.check_images`.
+    """
+    check_images(distorted, reference, minimum_side=MINIMUM_SIDE)
+    x, y = luma(distorted), luma(reference)
+    means = []
+    for _ in SCALE_WEIGHTS_WANG2003[:-1]:
+        means.append(mean_ssim_and_cs(x, y)[1])
+        x, y = downsample(x, 2), downsample(y, 2)
+    means.append(mean_ssim_and_cs(x, y)[0])
+    weights = x.new_tensor(SCALE_WEIGHTS_WANG2003)
+    return (torch.stack(means, dim=-1).clamp_min(SMALLEST) ** weights).prod(dim=-1)

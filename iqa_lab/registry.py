@@ -1,0 +1,127 @@
+"""METRICS lists every system of the package, one line each; create_metric makes a callable module of it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from iqa_lab.full_reference.ms_ssim import ms_ssim
+from iqa_lab.full_reference.psnr import mse, psnr
+from iqa_lab.full_reference.ssim import ssim, ssim_auto
+from iqa_lab.no_reference.brisque import BRISQUE
+from iqa_lab.no_reference.cnniqa import CNNIQA
+from iqa_lab.no_reference.niqe import NIQE
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One system: how to make it, and the facts that tables and tests need.
+
+    Attributes:
+        create: a function of images (training-free) or a class or partial that returns an nn.Module.
+        kind: "FR" (called with distorted, reference), "RR" (likewise) or "NR" (called with image).
+        higher_is_better: direction of the score.
+        score_range: smallest and largest possible score; the better end is the score of identical images.
+        paper: key in book/references.bib.
+        chapter: number of the chapter that explains it.
+        configuration: what exactly the name stands for, in words.
+    """
+
+    create: Callable
+    kind: str
+    higher_is_better: bool
+    score_range: tuple[float, float]
+    paper: str
+    chapter: str
+    configuration: str
+
+
+_NIQE = partial(Metric, kind="NR", higher_is_better=False, score_range=(0, math.inf), paper="mittal2013niqe", chapter="03")
+_BRISQUE = partial(Metric, kind="NR", higher_is_better=False, score_range=(-math.inf, math.inf),
+                   paper="mittal2012brisque", chapter="03")
+_CNNIQA = partial(Metric, kind="NR", score_range=(-math.inf, math.inf), paper="kang2014cnniqa", chapter="04")
+
+METRICS: dict[str, Metric] = {
+    "mse": Metric(mse, "FR", False, (0, 1), "wang2009mse", "02", "RGB in [0, 1], one mean over channels and pixels"),
+    "psnr": Metric(psnr, "FR", True, (0, math.inf), "wang2009mse", "02", "decibels; RGB, one MSE over all channels"),
+    "ssim": Metric(ssim, "FR", True, (-1, 1), "wang2004ssim", "02", "MATLAB gray, 11x11 Gaussian, no downsampling"),
+    "ssim_auto": Metric(ssim_auto, "FR", True, (-1, 1), "wang2004ssim", "02",
+                        "as ssim, downsampled to about 256 pixels first (the authors' later code)"),
+    "ms_ssim": Metric(ms_ssim, "FR", True, (0, 1), "wang2003msssim", "02", "MATLAB gray, 5 scales, product form"),
+    "brisque": _BRISQUE(partial(BRISQUE, parameters="brisque_livec"),
+                        configuration="regressor trained by this project on 387 LIVE in the Wild photos"),
+    "brisque_live": _BRISQUE(partial(BRISQUE, parameters="brisque_live"),
+                             configuration="the authors' regressor, trained on LIVE release 2 (file not shipped)"),
+    "niqe": _NIQE(partial(NIQE, parameters="niqe_pristine"),
+                  configuration="pristine model learned by this project from the 24 Kodak photos"),
+    "niqe_live": _NIQE(partial(NIQE, parameters="niqe_live"),
+                       configuration="the authors' pristine model of 125 photos (file not shipped)"),
+    "cnniqa": _CNNIQA(partial(CNNIQA, parameters="cnniqa_livec"), higher_is_better=True,
+                      configuration="trained by this project on LIVE in the Wild photos; MOS scale 0 to 100"),
+    "cnniqa_live": _CNNIQA(partial(CNNIQA, parameters="cnniqa_live"), higher_is_better=False,
+                           configuration="public port's weights, trained on LIVE release 2 DMOS (file not shipped)"),
+}
+
+
+class FunctionMetric(nn.Module):
+    """A training-free metric as a module: ``forward`` calls the function with the stored options."""
+
+    def __init__(self, function: Callable[..., torch.Tensor], **options) -> None:
+        super().__init__()
+        self.function = partial(function, **options)
+
+    def forward(self, *images: torch.Tensor) -> torch.Tensor:
+        """Returns one score per image, shape (N,)."""
+        return self.function(*images)
+
+    def extra_repr(self) -> str:
+        return ", ".join([self.function.func.__name__, *(f"{k}={v!r}" for k, v in self.function.keywords.items())])
+
+
+def find_metric(name: str) -> Metric:
+    """Returns the registry row of that name; ValueError with the nearest names otherwise."""
+    if name not in METRICS:
+        near = difflib.get_close_matches(name, METRICS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "`iqa-lab list` prints the names."
+        raise ValueError(f"Unknown metric {name!r}; {hint}")
+    return METRICS[name]
+
+
+def create_metric(name: str, device: torch.device | str = "cpu", **options) -> nn.Module:
+    """Returns the metric as a module in evaluation mode on ``device``.
+
+    Full-reference metrics are called ``metric(distorted, reference)``, no-reference ones ``metric(image)``; both take
+    float images (N, C, H, W) in [0, 1] and return one score per image, shape (N,). The module carries the registry
+    facts ``name``, ``kind`` and ``higher_is_better``.
+
+    Args:
+        name: a key of ``METRICS``.
+        device: "cpu", "cuda", "cuda:1", ...
+        options: keyword options of the metric, as its own documentation lists them.
+
+    Raises:
+        ValueError: unknown name. TypeError: unknown option. FileNotFoundError: parameter file absent, with the way to it.
+    """
+    row = find_metric(name)
+    try:
+        is_module = isinstance(row.create, partial) or isinstance(row.create, type)
+        module = row.create(**options) if is_module else FunctionMetric(row.create, **checked(row.create, options))
+    except TypeError as error:
+        raise TypeError(f"Metric {name!r}: {error}; see help(iqa_lab.METRICS[{name!r}].create).") from error
+    module.name, module.kind, module.higher_is_better = name, row.kind, row.higher_is_better
+    return module.eval().to(device)
+
+
+def checked(function: Callable, options: dict) -> dict:
+    """Returns the options; TypeError when the function does not know one (a partial would tell only when called)."""
+    known = function.__kwdefaults__ or {}
+    for option in options:
+        if option not in known:
+            raise TypeError(f"unknown option {option!r}, expected one of {sorted(known) or 'none'}")
+    return options

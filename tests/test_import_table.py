@@ -1,0 +1,54 @@
+"""Who may import whom: the table of the architecture, read off the syntax trees."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+#: part -> (what it may import from iqa_lab, what else beside the standard library)
+ALLOWED = {
+    "images": (set(), {"torch", "numpy", "PIL"}),
+    "ops": ({"ops"}, {"torch", "numpy", "scipy"}),
+    "downloads": (set(), {"tqdm"}),
+    "distortions": (set(), {"numpy", "scipy", "PIL"}),
+    "databases": ({"distortions", "embedded"}, {"numpy", "pandas", "PIL", "tqdm", "skimage", "sklearn", "matplotlib"}),
+    "evaluation": ({"evaluation"}, {"numpy", "scipy", "pandas"}),
+    "backbones": ({"images", "downloads", "embedded"}, {"torch", "numpy"}),
+    "plots": (set(), {"numpy", "matplotlib"}),
+    "full_reference": ({"images", "ops", "backbones", "full_reference"}, {"torch"}),
+    "no_reference": ({"images", "ops", "backbones", "no_reference"}, {"torch", "numpy", "sklearn", "scipy"}),
+    "scoring": ({"images", "databases"}, {"torch", "pandas", "tqdm", "PIL"}),
+    "training": ({"images", "databases", "evaluation", "training"}, {"torch", "numpy", "pandas", "tqdm"}),
+    "registry": ({"full_reference", "no_reference"}, {"torch"}),
+}
+STANDARD = __import__("sys").stdlib_module_names
+
+
+def imports(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "iqa_lab" else {node.module}
+    return names
+
+
+def files(part: str) -> list[Path]:
+    return sorted((ROOT / "iqa_lab" / part).rglob("*.py")) or [ROOT / "iqa_lab" / f"{part}.py"]
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_a_part_imports_only_what_the_table_allows(part):
+    own, foreign = ALLOWED[part]
+    for file in files(part):
+        for name in imports(file):
+            head, _, tail = name.partition(".")
+            allowed = tail.partition(".")[0] in own if head == "iqa_lab" else head in foreign | STANDARD
+            assert allowed, f"{file.relative_to(ROOT)} imports {name}; the table allows iqa_lab.{own} and {foreign}"
+
+
+def test_every_part_of_the_package_is_in_the_table():
+    parts = {path.stem for path in (ROOT / "iqa_lab").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert parts - set(ALLOWED) == {"__init__", "embedded", "cli", "cli_data", "cli_train"}
