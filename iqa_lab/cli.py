@@ -144,3 +144,7 @@ def report(rows: list[dict], output: Path | None) -> None:
     if bad:
         print(f"{bad} of {len(rows)} scores failed; the column 'error' says why", file=sys.stderr)
         raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

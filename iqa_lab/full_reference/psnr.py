@@ -10,6 +10,7 @@ Chapter: 02
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 from iqa_lab.images import check_images
 
@@ -24,8 +25,7 @@ def mse(distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
         Shape (N,), range [0, 1], 0 for identical images; lower is better. Multiply by 255^2 for 8-bit units.
     """
     check_images(distorted, reference)
-    error = (distorted - reference).flatten(1)
-    return torch.linalg.vecdot(error, error) / error.shape[1]
+    return F.mse_loss(distorted, reference, reduction="none").flatten(1).mean(1)
 
 
 def psnr(distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
