@@ -19,7 +19,7 @@ from iqa_lab import cli_data, cli_train
 app = typer.Typer(help="Image quality assessment: score photos, evaluate metrics, prepare databases, train models.",
                   no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(cli_data.app, name="data", help="List, prepare and verify databases.")
-app.add_typer(cli_train.app, name="train", help="Train a model on a database.")
+app.command("train")(cli_train.train)
 
 COLUMNS = ["image", "reference", "metric", "score", "error"]
 

@@ -56,18 +56,28 @@ def read_pixels(path: str | Path) -> np.ndarray:
 
 
 def save_image(image: torch.Tensor, path: str | Path) -> None:
-    """Writes one image as an 8-bit file, rounding half up; the suffix of ``path`` chooses the format.
+    """Writes one image as an 8-bit file; the suffix of ``path`` chooses the format.
+
+    Args and errors: as :func:`to_picture`.
+    """
+    to_picture(image).save(path)
+
+
+def to_picture(image: torch.Tensor) -> Image.Image:
+    """Returns one image as an 8-bit picture, rounding half up; Jupyter shows it pixel by pixel.
 
     Args:
-        image: shape (1, C, H, W), values in [0, 1]; values outside are an error, not clipped.
-        path: where to write.
+        image: shape (1, C, H, W), values in [0, 1].
+
+    Raises:
+        ValueError: more than one image, or values outside [0, 1], which are not clipped.
     """
     check_images(image)
     if image.shape[0] != 1:
-        raise ValueError(f"Expected one image (1, C, H, W), got {tuple(image.shape)}; save them one by one.")
+        raise ValueError(f"Expected one image (1, C, H, W), got {tuple(image.shape)}; take them one by one.")
     check_values(image)
     pixels = (255 * image[0].detach().cpu().double() + 0.5).floor().byte().permute(1, 2, 0).numpy()
-    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(path)
+    return Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
 
 
 def check_images(*images: torch.Tensor, minimum_side: int = 1) -> None:

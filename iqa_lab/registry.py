@@ -64,7 +64,8 @@ METRICS: dict[str, Metric] = {
                        configuration="the authors' pristine model of 125 photos (file not shipped)"),
     "cnniqa": _CNNIQA(partial(CNNIQA, parameters="cnniqa_livec"), higher_is_better=True,
                       configuration="trained by this project on LIVE in the Wild photos; MOS scale 0 to 100"),
-    "cnniqa_live": _CNNIQA(partial(CNNIQA, parameters="cnniqa_live"), higher_is_better=False,
+    "cnniqa_live": _CNNIQA(partial(CNNIQA, parameters="cnniqa_live", C=255.0, drop_last_patches=True),
+                           higher_is_better=False,
                            configuration="public port's weights, trained on LIVE release 2 DMOS (file not shipped)"),
 }
 

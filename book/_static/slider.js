@@ -5,7 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const pictures = [...cell.querySelectorAll(".cell_output img")];
     const labels = [...cell.querySelectorAll(".cell_output .output.stream")];
     if (pictures.length < 2 || labels.length !== pictures.length) return;
-    const texts = labels.map((label) => label.textContent.trim());
+    const texts = labels.map((label) => (label.querySelector("pre") || label).textContent.trim());
     labels.forEach((label) => { label.hidden = true; label.style.display = "none"; });
 
     const box = document.createElement("div");

@@ -10,6 +10,8 @@ from iqa_lab.ops.rounding import round_half_up
 LUMA_BT601 = (0.299, 0.587, 0.114)
 #: MATLAB's rgb2gray: the first row of the inverse of the three-decimal YIQ matrix, not the rounded 0.2989 of its help.
 LUMA_MATLAB = (0.298936021293775, 0.587043074451121, 0.114020904255103)
+#: Pillow's convert("L"): BT.601 in 1/65536.
+LUMA_PIL = (19595 / 65536, 38470 / 65536, 7471 / 65536)
 #: Luma of BT.601 in studio range 16..235, per unit of R, G, B in [0, 1] (MATLAB's rgb2ycbcr).
 LUMA_STUDIO = (65.481, 128.553, 24.966)
 
@@ -39,6 +41,15 @@ def rgb_to_luma_matlab(image: torch.Tensor) -> torch.Tensor:
     18.0
     """
     return image if image.shape[1] == 1 else round_to_8_bits(weighted_sum(image, LUMA_MATLAB))
+
+
+def rgb_to_luma_pil(image: torch.Tensor) -> torch.Tensor:
+    """Returns Pillow's ``convert("L")`` of an 8-bit image, in [0, 1]: luma rounded half up to a multiple of 1/255.
+
+    Gradients and gray images pass as in :func:`rgb_to_luma_matlab`. A colour within 2e-5 of a half goes up: one in
+    65536 is a level above Pillow's.
+    """
+    return image if image.shape[1] == 1 else round_to_8_bits(weighted_sum(image, LUMA_PIL))
 
 
 def rgb_to_luma_studio(image: torch.Tensor) -> torch.Tensor:

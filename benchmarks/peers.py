@@ -1,0 +1,131 @@
+"""The libraries to compare with: for each metric a function that is called as ours is and returns one score per image.
+
+Every function here gets the same configuration as ours (README.md, "Like for like"). Libraries are imported when they
+are asked for, so that an absent one costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from iqa_lab import create_metric
+
+Call = Callable[..., torch.Tensor]
+
+
+def piq_call(metric: str) -> Call:
+    """Returns piq's function. BRISQUE gets our support vectors instead of a download."""
+    import piq
+
+    if metric == "brisque":
+        coefficients, vectors = _support_vectors()
+        # It reads its file in every call and transposes what it read in place: a copy replaces the reading.
+        sys.modules["piq.brisque"].load_url = lambda url, map_location: (coefficients, vectors.clone())
+    return {
+        "psnr": partial(piq.psnr, reduction="none"),
+        "ssim": partial(piq.ssim, downsample=False, reduction="none"),
+        "ms_ssim": partial(piq.multi_scale_ssim, reduction="none"),
+        "brisque": partial(piq.brisque, reduction="none"),
+    }[metric]
+
+
+def torchmetrics_call(metric: str) -> Call:
+    """Returns torchmetrics' function. SSIM and MS-SSIM mirror the border and average the same-size map."""
+    from torchmetrics.functional import image
+
+    return {
+        "psnr": partial(image.peak_signal_noise_ratio, data_range=1.0, reduction="none", dim=(1, 2, 3)),
+        "ssim": partial(image.structural_similarity_index_measure, data_range=1.0, reduction="none"),
+        "ms_ssim": partial(image.multiscale_structural_similarity_index_measure, data_range=1.0, reduction="none"),
+    }[metric]
+
+
+def pytorch_msssim_call(metric: str) -> Call:
+    """Returns pytorch-msssim's function."""
+    import pytorch_msssim
+
+    return partial(getattr(pytorch_msssim, metric), data_range=1.0, size_average=False)
+
+
+def kornia_call(metric: str) -> Call:
+    """Returns kornia's function. Its PSNR is one number for the batch; its SSIM is a map, averaged here."""
+    from kornia.metrics import psnr, ssim
+
+    def mean_ssim(distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        return ssim(distorted, reference, window_size=11, padding="valid").mean(dim=(1, 2, 3))
+
+    return {"psnr": partial(psnr, max_val=1.0), "ssim": mean_ssim}[metric]
+
+
+def scikit_image_call(metric: str) -> Call:
+    """Returns scikit-image's function with Wang's setting, called image by image."""
+    from skimage import metrics
+
+    functions = {
+        "psnr": partial(metrics.peak_signal_noise_ratio, data_range=1.0),
+        "ssim": partial(metrics.structural_similarity, data_range=1.0, gaussian_weights=True, sigma=1.5,
+                        use_sample_covariance=False, channel_axis=0),
+    }
+    function = functions[metric]
+
+    def call(distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        pairs = zip(reference.numpy(), distorted.numpy(), strict=True)
+        return torch.tensor([float(function(*pair)) for pair in pairs])
+
+    return call
+
+
+def pyiqa_call(metric: str) -> Call:
+    """Returns pyiqa's module without its download and input-checking wrapper. BRISQUE and NIQE get our parameters."""
+    from pyiqa.archs import brisque_arch, niqe_arch, psnr_arch, ssim_arch
+
+    modules = {"psnr": psnr_arch.PSNR, "ssim": ssim_arch.SSIM, "ms_ssim": ssim_arch.MS_SSIM,
+               "brisque": brisque_arch.BRISQUE, "niqe": niqe_arch.NIQE}
+    if metric not in ("brisque", "niqe"):
+        return modules[metric]()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "parameters.mat"
+        _write_brisque(path) if metric == "brisque" else _write_niqe(path)
+        return modules[metric](pretrained_model_path=str(path))
+
+
+#: library, under the name of its distribution -> metrics it has in our configuration, and how to get one
+PEERS: dict[str, tuple[tuple[str, ...], Callable[[str], Call]]] = {
+    "piq": (("psnr", "ssim", "ms_ssim", "brisque"), piq_call),
+    "torchmetrics": (("psnr", "ssim", "ms_ssim"), torchmetrics_call),
+    "kornia": (("psnr", "ssim"), kornia_call),
+    "pytorch-msssim": (("ssim", "ms_ssim"), pytorch_msssim_call),
+    "scikit-image": (("psnr", "ssim"), scikit_image_call),
+    "pyiqa": (("psnr", "ssim", "ms_ssim", "brisque", "niqe"), pyiqa_call),
+}
+FORWARD_ONLY = {"scikit-image"}  # NumPy: no gradients
+
+
+def peers_of(metric: str, backward: bool) -> list[str]:
+    """Returns the libraries that have the metric, with gradients if ``backward``."""
+    return [name for name, (metrics, _) in PEERS.items()
+            if metric in metrics and not (backward and name in FORWARD_ONLY)]
+
+
+def _support_vectors() -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns coefficients (S,) and support vectors (S, 36) of our BRISQUE, in float32 as the peers have theirs."""
+    ours: nn.Module = create_metric("brisque")
+    return ours.coefficients.float(), ours.support_vectors.float()
+
+
+def _write_brisque(path: Path) -> None:
+    torch.save(_support_vectors(), path)
+
+
+def _write_niqe(path: Path) -> None:
+    from scipy.io import savemat
+
+    ours = create_metric("niqe")
+    savemat(path, {"mu_prisparam": ours.mean.numpy()[None], "cov_prisparam": ours.covariance.numpy()})

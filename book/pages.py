@@ -1,0 +1,97 @@
+"""Writes the tables of the reference pages from the package itself, so that page and code cannot disagree."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import iqa_lab
+from iqa_lab import DATABASES, METRICS
+
+# The command line shows its own help; scripts and bundled files are no API.
+NOT_API = ("iqa_lab.cli", "iqa_lab.data_scripts", "iqa_lab.embedded")
+
+
+def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Returns a Markdown table; a bar inside a cell is escaped."""
+    lines = [list(header)] + [["---"] * len(list(header))] + [list(row) for row in rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def systems_table() -> str:
+    """Returns the registry as a table: one row per system."""
+    rows = ([f"`{name}`", metric.kind, "higher" if metric.higher_is_better else "lower",
+             "{} to {}".format(*(f"{value:g}".replace("inf", "∞") for value in metric.score_range)),
+             metric.configuration, f"{{cite:t}}`systems-{metric.paper}`"] for name, metric in METRICS.items())
+    return markdown_table(("name", "kind", "better", "range", "configuration", "paper"), rows)
+
+
+def databases_table() -> str:
+    """Returns the facts about the databases as a table."""
+    rows = ([f"`{facts.name}`", facts.title, facts.kind, facts.score_kind, facts.n_contents, facts.n_images,
+             facts.licence, f"{{cite:t}}`databases-{facts.citation}`" if facts.citation else ""]
+            for facts in DATABASES.values())
+    return markdown_table(("name", "title", "kind", "scores", "contents", "images", "licence", "paper"), rows)
+
+
+def results_tables(folder: Path) -> str:
+    """Returns every CSV file of ``folder`` as a section with a table."""
+    sections = []
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        sections.append(f"## {path.stem.replace('_', ' ').capitalize()}\n\nFile: `results/{path.name}`\n\n"
+                        + markdown_table(header, rows))
+    return "\n".join(sections) or "No result has been recorded yet.\n"
+
+
+def api_section(name: str) -> str:
+    """Returns the documentation of one module: its first line, then its public tables, functions and classes."""
+    module = importlib.import_module(name)
+    own = {key: value for key, value in vars(module).items()
+           if key[0] != "_" and getattr(value, "__module__", name) == name}
+    functions = sorted((inspect.getsourcelines(value)[1], key, value) for key, value in own.items()
+                       if inspect.isfunction(value) or inspect.isclass(value))
+    # Not autodata: it would print the docstring of dict, or the whole table.
+    directives = [f".. py:data:: {name}.{key}\n\n   A dict with {len(value)} entries.\n\n" for key, value in own.items()
+                  if isinstance(value, dict) and re.search(rf"^{key}\b", inspect.getsource(module), re.MULTILINE)]
+    directives += [f".. autoclass:: {name}.{key}\n   :members:\n" if inspect.isclass(value)
+                   else f".. autofunction:: {name}.{key}\n" for _, key, value in functions]
+    summary = (module.__doc__ or "").strip().split("\n")[0]
+    return f"## {name}\n\n{summary}\n\n{eval_rst(directives)}" if directives else ""
+
+
+def eval_rst(directives: list[str]) -> str:
+    """Returns reStructuredText directives in a Markdown fence."""
+    return "```{eval-rst}\n" + "".join(directives) + "```\n"
+
+
+def entry_points() -> str:
+    """Returns the names that can be imported from ``iqa_lab`` itself, each with a link to its home."""
+    directives = []
+    for name in iqa_lab.__all__:
+        home = iqa_lab._HOMES[name]  # the package's own table of where its lazy names live
+        kind, role = ("data", "data") if name.isupper() else ("function", "func")
+        directives.append(f".. py:{kind}:: iqa_lab.{name}\n\n   Is :py:{role}:`{home}.{name}`.\n\n")
+    return "## iqa_lab\n\nWhat most programs need can be imported from here.\n\n" + eval_rst(directives)
+
+
+def api_sections() -> str:
+    """Returns the documentation of every module of the package."""
+    modules = sorted(info.name for info in pkgutil.walk_packages(iqa_lab.__path__, "iqa_lab."))
+    sections = [api_section(name) for name in modules if not name.startswith(NOT_API)]
+    return "\n".join([entry_points(), *filter(None, sections)])
+
+
+def write_generated(root: Path, folder: Path) -> None:
+    """Writes the tables into ``folder``, from where the reference pages include them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {"systems": systems_table(), "databases": databases_table(), "results": results_tables(root / "results"),
+              "api": api_sections()}
+    for name, table in tables.items():
+        (folder / f"{name}.md").write_text(table, encoding="utf-8")

@@ -1,0 +1,126 @@
+"""WEIGHTS lists every parameter file: where it comes from, its licence and its SHA-256; find_weights gives its path."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+SHIPPED = Path(__file__).parent.parent / "embedded" / "weights"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One parameter file.
+
+    Attributes:
+        file: name inside ``iqa_lab/embedded/weights`` or path below the ``IQA_LAB_WEIGHTS`` folder.
+        sha256: of the file.
+        source: who published it, where, which version.
+        licence: terms of use.
+        trained_on: the data behind it.
+        url: where to download it; empty when its terms or its publisher allow no direct download.
+        size: in bytes.
+    """
+
+    file: str
+    sha256: str
+    source: str
+    licence: str
+    trained_on: str
+    url: str = ""
+    size: int = 0
+
+
+_LIVE_LICENCE = "free use with the notice of The University of Texas at Austin (readme.txt of the release)"
+_BRISQUE_LIVE = "github.com/utlive/BRISQUE at 2e2a5ac0, folder MATLAB"
+
+WEIGHTS: dict[str, Weights] = {
+    "niqe_pristine": Weights(
+        "niqe_pristine.npz", "x", "this project, data_scripts/fit_niqe.py", "Apache-2.0",
+        "the 24 photos of the Kodak Lossless True Color Image Suite"),
+    "niqe_live": Weights(
+        "niqe/modelparameters.mat", "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d",
+        "github.com/utlive/niqe at d80aead2", _LIVE_LICENCE, "the authors' 125 pristine photos", size=8347),
+    "brisque_livec": Weights(
+        "brisque_livec.npz", "", "this project, data_scripts/train_brisque.py",
+        "Apache-2.0; keep the notice of LIVE in the Wild (embedded/livec_mini)",
+        "387 photos of LIVE in the Wild with 100 - MOS; the 150 photos of livec_mini were held out"),
+    "brisque_live": Weights(
+        "brisque_live/allmodel", "8b04d6045f1b27261610c8ab1730fdcc14ec80bfab0f1ab5f703bbc2927314de",
+        _BRISQUE_LIVE, _LIVE_LICENCE, "LIVE image quality database release 2, DMOS", size=353497),
+    "brisque_live_range": Weights(
+        "brisque_live/allrange", "e47d753d96b631e1aa2dbac8c4e51ade767f2def8ce678c7130b6b3f90ee915f",
+        _BRISQUE_LIVE, _LIVE_LICENCE, "as brisque_live: its feature ranges", size=741),
+    "cnniqa_livec": Weights(
+        "cnniqa_livec.pt", "", "this project, data_scripts/train_cnniqa.py",
+        "Apache-2.0; keep the notice of LIVE in the Wild (embedded/livec_mini)",
+        "LIVE in the Wild photos with MOS; the 150 photos of livec_mini were held out"),
+    "cnniqa_live": Weights(
+        "cnniqa_live/CNNIQA-LIVE", "79cc404d0da3e76e51b6680c4d6edd7332399ba7ed8af3306bdd16e95c7bda7e",
+        "github.com/lidq92/CNNIQA at fb36830f, models/CNNIQA-LIVE", "no licence stated by its author",
+        "LIVE image quality database release 2, realigned DMOS", size=2900940),
+}
+
+
+def find_weights(name: str) -> Path:
+    """Returns the path of a parameter file after checking its SHA-256.
+
+    It is looked for among the files of the package, then below the folder ``IQA_LAB_WEIGHTS`` (default
+    ``$IQA_LAB_DATA/weights``), then in the cache (``IQA_LAB_CACHE``, default ``~/.cache/iqa_lab``), where it is
+    downloaded to if its publisher has a direct address.
+
+    Args:
+        name: a key of ``WEIGHTS``.
+
+    Raises:
+        ValueError: unknown name, or a file with another content.
+        FileNotFoundError: not there and not downloadable; says which file, how big, from where and where to put it.
+    """
+    if name not in WEIGHTS:
+        near = difflib.get_close_matches(name, WEIGHTS, n=1)
+        raise ValueError(f"Unknown parameters {name!r}; " + (f"did you mean {near[0]!r}?" if near else
+                                                             f"expected one of {', '.join(WEIGHTS)}."))
+    weights = WEIGHTS[name]
+    cached = _cache_folder() / "weights" / weights.file
+    places = [SHIPPED / weights.file, *(folder / weights.file for folder in weights_folders()), cached]
+    for path in places:
+        if path.is_file():
+            _check_hash(path, weights.sha256, path.stat().st_mtime_ns)
+            return path
+    if weights.url:
+        from iqa_lab.downloads import download  # tqdm only when it is needed
+
+        download(weights.url, cached, sha256=weights.sha256, size=weights.size)
+        return cached
+    raise FileNotFoundError(_how_to_get(name, places))
+
+
+def weights_folders() -> list[Path]:
+    """Returns the folders where the user keeps official files."""
+    if "IQA_LAB_WEIGHTS" in os.environ:
+        return [Path(os.environ["IQA_LAB_WEIGHTS"])]
+    return [Path(os.environ["IQA_LAB_DATA"]) / "weights"] if "IQA_LAB_DATA" in os.environ else []
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("IQA_LAB_CACHE", Path.home() / ".cache" / "iqa_lab"))
+
+
+@functools.lru_cache(maxsize=64)
+def _check_hash(path: Path, expected: str, _modified: int) -> None:
+    """Raises ValueError when the content differs; read once per process unless the file changes."""
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != expected:
+        raise ValueError(f"Expected SHA-256 {expected}, got {found} for {path}; replace it by the published file.")
+
+
+def _how_to_get(name: str, places: list[Path]) -> str:
+    weights = WEIGHTS[name]
+    folder = places[1].parent if len(places) > 2 else Path("$IQA_LAB_WEIGHTS") / Path(weights.file).parent
+    return (f"Expected the parameters {name!r}, found none. Get {Path(weights.file).name} ({weights.size / 1e6:.2f} MB, "
+            f"{weights.source}; {weights.licence}) and put it at {folder / Path(weights.file).name}; "
+            "IQA_LAB_WEIGHTS names the folder for such files.")

@@ -1,0 +1,182 @@
+"""Trains a patch model on a database with opinion scores; a killed run goes on where it stopped, to the same result.
+
+One folder per run: ``config.json`` (everything that decides the result), ``split.csv``, ``history.csv`` (a line per
+epoch), ``checkpoint.pt`` (to resume), ``weights.pt`` (of the best epoch on the validation part), and ``scores.csv``
+and ``report.json`` of the test part, which is looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from iqa_lab.databases import Database, quality
+from iqa_lab.evaluation.criteria import srocc
+from iqa_lab.evaluation.protocols import agreement
+from iqa_lab.evaluation.splits import train_validation_test
+from iqa_lab.training.patches import PatchSet, epoch_batches, load_patches
+from iqa_lab.training.recipes import Recipe
+
+PARTS = ("train", "validation", "test")
+SCORING_BATCH = 1024  # patches scored at once
+
+
+def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Path, *, progress: bool = True) -> dict:
+    """Returns the report of a training run, after doing what of it is not yet done in ``folder``.
+
+    The contents are split 60 : 20 : 20; the epoch is chosen on the validation part alone. Each epoch starts its random
+    numbers from ``recipe.seed`` and its own number, so a run that was killed and resumed ends with the same weights as
+    one that was not (bit for bit on one processor with one number of threads).
+
+    Args:
+        model: untrained, with ``patch_size``, ``patch_scores(patches)``, ``loss(patches, targets)`` and
+            ``rescale_output(mean, scale)``, on the device where it shall be trained. It ends in evaluation mode with
+            the weights of the best epoch.
+        database: with human scores.
+        recipe: a row of ``RECIPES``, or a changed copy.
+        folder: where the run is kept.
+        progress: show progress bars.
+
+    Raises:
+        ValueError: no human scores, too few contents, an unreadable image, or a folder with another run.
+    """
+    folder = Path(folder)
+    opinions = database.index["mos"].to_numpy(float)
+    quality(database, opinions)  # raises where there are no human scores
+    parts = split_parts(database, recipe.seed)
+    open_run(folder, describe_run(model, database, recipe), database, parts)
+    if not (folder / "report.json").is_file():
+        paths = np.array(database.image_paths, dtype=object)
+        sets = {part: load_patches(list(paths[parts == part]), model.patch_size, progress=progress) for part in PARTS}
+        targets = {part: opinions[parts == part] for part in PARTS}
+        run_epochs(model, sets, targets, recipe, folder, progress=progress)
+        scores = image_scores(model, sets["test"])
+        write_results(folder, database, database.index["image"][parts == "test"], scores, targets["test"])
+    model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
+    model.eval()
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def split_parts(database: Database, seed: int) -> np.ndarray:
+    """Returns "train", "validation" or "test" for each image; the versions of one content stay together."""
+    parts = np.empty(len(database.index), dtype=object)
+    for part, rows in zip(PARTS, train_validation_test(database.index["content"], seed=seed), strict=True):
+        parts[rows] = part
+    return parts
+
+
+def describe_run(model: nn.Module, database: Database, recipe: Recipe) -> dict:
+    """Returns what decides the result of a run, and what a reader of its numbers must know."""
+    index = database.index.to_csv(index=False).encode()
+    return {"model": repr(model), "database": database.name, "score_kind": database.facts.score_kind,
+            "n_images": len(database.index), "index_sha256": hashlib.sha256(index).hexdigest(),
+            "recipe": asdict(recipe), "torch": torch.__version__}
+
+
+def open_run(folder: Path, config: dict, database: Database, parts: np.ndarray) -> None:
+    """Writes config.json and split.csv, or checks that the folder holds the same run.
+
+    Raises:
+        ValueError: another run lies there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "config.json"
+    if file.is_file():
+        found = json.loads(file.read_text(encoding="utf-8"))
+        changed = sorted(key for key in config if key != "torch" and found.get(key) != config[key])
+        if changed:
+            raise ValueError(f"Expected an empty folder or the same run in {folder}, got a run with another "
+                             f"{', '.join(changed)}; choose another folder or delete this one.")
+        return
+    pd.DataFrame({"image": database.index["image"], "part": parts}).to_csv(folder / "split.csv", index=False)
+    write_whole(file, lambda path: path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8"))
+
+
+def run_epochs(model: nn.Module, sets: dict[str, PatchSet], targets: dict[str, np.ndarray], recipe: Recipe,
+               folder: Path, *, progress: bool) -> None:
+    """Trains from the checkpoint on, if there is one, and leaves the best epoch's weights in weights.pt and the model."""
+    mean, scale = targets["train"].mean(), targets["train"].std()
+    standardised = torch.from_numpy((targets["train"] - mean) / scale)
+    optimiser = torch.optim.Adam(model.parameters(), recipe.learning_rate)
+    history, best = load_checkpoint(folder / "checkpoint.pt", model, optimiser)
+    for epoch in tqdm(range(len(history), recipe.epochs), initial=len(history), total=recipe.epochs, unit="epoch",
+                      desc="training", disable=not progress):
+        loss = run_epoch(model, optimiser, sets["train"], standardised, recipe, epoch)
+        reached = srocc(image_scores(model, sets["validation"]), targets["validation"])
+        history.append({"epoch": epoch + 1, "loss": loss, "validation_srocc": reached})
+        if reached == max(row["validation_srocc"] for row in history):
+            best = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        state = {"history": history, "best": best, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
+        write_whole(folder / "checkpoint.pt", lambda path: torch.save(state, path))
+        write_whole(folder / "history.csv", lambda path: pd.DataFrame(history).to_csv(path, index=False))
+    model.load_state_dict(best)
+    model.rescale_output(mean, scale)
+    write_whole(folder / "weights.pt", lambda path: torch.save(model.state_dict(), path))
+
+
+def run_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, patches: PatchSet, targets: torch.Tensor,
+              recipe: Recipe, epoch: int) -> float:
+    """Returns the mean loss of one epoch over the training patches."""
+    device = next(model.parameters()).device
+    random = np.random.default_rng([recipe.seed, epoch])
+    losses = []
+    model.train()
+    with torch.random.fork_rng():
+        torch.manual_seed(int(random.integers(2**62)))  # dropout
+        for batch, image in epoch_batches(patches, recipe.patches_per_image, recipe.batch_size, random):
+            loss = model.loss(batch.to(device), targets[image].to(device, batch.dtype))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.detach())
+    return torch.stack(losses).mean().item()
+
+
+@torch.no_grad()
+def image_scores(model: nn.Module, patches: PatchSet) -> np.ndarray:
+    """Returns the mean score of the patches of each image."""
+    device = next(model.parameters()).device
+    model.eval()
+    scores = torch.cat([model.patch_scores(chunk.to(device).float() / 255) for chunk in
+                        patches.patches.split(SCORING_BATCH)]).double().cpu().numpy()
+    return np.bincount(patches.image, scores) / np.bincount(patches.image)
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[list[dict], dict | None]:
+    """Puts the checkpoint's state into model and optimiser; returns the history and the best epoch's weights so far."""
+    if not path.is_file():
+        return [], None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    return state["history"], state["best"]
+
+
+def write_results(folder: Path, database: Database, images: pd.Series, scores: np.ndarray, opinions: np.ndarray) -> None:
+    """Writes scores.csv and report.json: the agreement with the opinion scores of the test part."""
+    table = pd.DataFrame({"image": images.to_numpy(), "score": scores, "mos": opinions})
+    write_whole(folder / "scores.csv", lambda path: table.to_csv(path, index=False))
+    history = pd.read_csv(folder / "history.csv")
+    best = int(history.loc[history["validation_srocc"].idxmax(), "epoch"])
+    report = {"database": database.name, "score_kind": database.facts.score_kind, "part": "test",
+              **agreement(quality(database, scores), quality(database, opinions)), "best_epoch": best,
+              "validation_srocc": float(history["validation_srocc"].max()), "date": date.today().isoformat()}
+    write_whole(folder / "report.json", lambda path: path.write_text(json.dumps(report, indent=1) + "\n"))
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file under another name first: whoever kills the process leaves the old file or the new one, never a half."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    write(unfinished)
+    os.replace(unfinished, path)

@@ -1,0 +1,103 @@
+"""The benchmarks run, and the committed results are complete."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+RESULTS = BENCHMARKS / "results"
+METRICS = ("psnr", "ssim", "ms_ssim", "brisque", "niqe")
+MODES = ("forward", "forward+backward")
+PEER_COLUMNS = ["metric", "mode", "height", "width", "batch", "library", "version", "status", "median_ms", "min_ms",
+                "rounds", "memory_mb", "mean_score", "time_ratio", "min_time_ratio", "memory_ratio"]
+LINEARITY_COLUMNS = ["metric", "mode", "batch", "side", "megapixels", "median_ms", "min_ms", "rounds",
+                     "ms_per_megapixel", "relative"]
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def committed(name: str) -> list[dict[str, str]]:
+    if not (RESULTS / name).exists():
+        pytest.skip(f"benchmarks/results/{name} is not there yet: python benchmarks/run.py writes it")
+    machine = json.loads((RESULTS / name).with_suffix(".json").read_text())
+    assert {"date", "commit", "processor", "logical_cores", "threads", "versions"} <= set(machine)
+    return read(RESULTS / name)
+
+
+@pytest.fixture
+def measure(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import measure
+    return measure
+
+
+def test_quick_run_writes_our_row_and_names_absent_libraries(tmp_path):
+    output = tmp_path / "quick.csv"
+    command = [sys.executable, str(BENCHMARKS / "run.py"), "--quick", "--metric", "psnr", "--output", str(output)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    rows = read(output)
+    assert list(rows[0]) == PEER_COLUMNS
+    ours = [row for row in rows if row["library"] == "iqa-lab"]
+    assert [row["mode"] for row in ours] == list(MODES)
+    assert all(row["status"] == "ok" and float(row["time_ratio"]) == 1 and float(row["mean_score"]) > 20 for row in ours)
+    assert {row["status"] for row in rows} <= {"ok", "not installed"}, rows
+    assert all((row["status"] == "not installed") == (row["version"] == "") for row in rows)
+    assert "threads" in json.loads(output.with_suffix(".json").read_text())
+
+
+def test_committed_comparison_has_every_case_and_its_ratios():
+    rows = committed("peers.csv")
+    assert list(rows[0]) == PEER_COLUMNS
+    cases = {}
+    for row in rows:
+        cases.setdefault(tuple(row[key] for key in PEER_COLUMNS[:5]), {})[row["library"]] = row
+    sizes = (("384", "512"), ("768", "1024"))
+    assert set(cases) == {(m, mode, *size, n) for m in METRICS for mode in MODES for size in sizes for n in ("1", "8")}
+    for libraries in cases.values():
+        ours = libraries["iqa-lab"]
+        assert ours["status"] == "ok" and len(libraries) >= 2
+        for row in libraries.values():
+            if row["status"] == "ok":
+                ratio = float(row["median_ms"]) / float(ours["median_ms"])
+                assert float(row["time_ratio"]) == pytest.approx(ratio, rel=1e-3)
+
+
+def test_committed_linearity_covers_batches_and_sizes():
+    rows = committed("linearity.csv")
+    assert list(rows[0]) == LINEARITY_COLUMNS
+    points = {(int(row["batch"]), int(row["side"])) for row in rows}
+    assert points == {(n, 512) for n in (1, 2, 4, 8, 16)} | {(1, side) for side in (256, 768, 1024, 1536)}
+    assert len(rows) == len(METRICS) * len(MODES) * len(points)
+    assert all(row["relative"] == "1" for row in rows if (row["batch"], row["side"]) == ("1", "512"))
+
+
+def test_alternate_takes_turns_and_measures_per_call(measure):
+    order = []
+    calls = {name: lambda name=name, seconds=seconds: (order.append(name), time.sleep(seconds))
+             for name, seconds in (("a", 0.03), ("b", 0.06))}
+    samples = measure.alternate(calls, 0.05, {"a": 0.03, "b": 0.06})
+    assert order == ["a", "b"] * 3
+    assert min(samples["a"]) >= 0.03 and min(samples["b"]) >= 0.06
+
+
+def test_a_slow_function_leaves_before_three_rounds(measure):
+    samples = measure.alternate({"slow": lambda: time.sleep(0.05)}, 0.01, {"slow": 0.05})
+    assert len(samples["slow"]) == 1
+
+
+def test_peak_memory_sees_what_a_call_frees_again(measure):
+    megabytes = measure.peak_memory(lambda: torch.ones(25_000_000).sum())
+    if megabytes is None:
+        pytest.skip("peak memory is measured on Linux only")
+    assert 95 < megabytes < 115
+    assert measure.peak_memory(lambda: None) < 5
