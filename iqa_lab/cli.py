@@ -81,16 +81,32 @@ def evaluate(
     database: Annotated[str, typer.Option(help="Database with opinion scores, see `iqa-lab data list`.")],
     output: Annotated[Optional[Path], typer.Option(help="Write the table as FILE.csv.")] = None,
 ) -> None:
-    """Compare scores with the opinion scores of a database: SROCC, KROCC, PLCC and RMSE of every metric."""
-    from iqa_lab import evaluation_table
+    """Compare scores with the opinion scores of a database: SROCC, KROCC, PLCC and RMSE of every metric.
+
+    Correlations are positive for scores that point the right way. PLCC and RMSE are those after a 4-parameter logistic
+    mapping. Rows without a finite score are left out and counted.
+    """
+    import pandas as pd
+    from iqa_lab.evaluation.protocols import agreement_by_metric
+    from iqa_lab.registry import METRICS
+    from iqa_lab.scoring import join_opinions
 
     try:
-        table = evaluation_table.evaluate_scores(scores, database)
-    except (OSError, ValueError, KeyError) as error:
+        if output is not None and output.suffix != ".csv":
+            raise ValueError(f"Expected an --output that ends in .csv, got {output.name}.")
+        check_output(output)
+        joined = join_opinions(pd.read_csv(scores, dtype={"image": str, "metric": str}), database)
+    except (OSError, ValueError) as error:
         raise fail(error) from error
-    Console().print(table.to_string(index=False, float_format="{:.4f}".format))
+    table = agreement_by_metric(joined, {name: metric.higher_is_better for name, metric in METRICS.items()})
+    for metric in table["metric"][~table["metric"].isin(list(METRICS))]:
+        print(f"{metric!r} is no system of iqa-lab: taking higher scores as better", file=sys.stderr)
+    shown = table.drop(columns="error") if (table["error"] == "").all() else table
+    Console(width=max(120, Console().width)).print(shown.to_string(index=False, float_format="{:.4f}".format))
     if output:
         table.to_csv(output, index=False)
+    if (table["error"] != "").any():
+        raise typer.Exit(1)
 
 
 def check_output(output: Path | None) -> None:

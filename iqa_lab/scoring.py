@@ -19,7 +19,7 @@ from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
 
-from iqa_lab.databases import Database, load_database
+from iqa_lab.databases import Database, load_database, quality
 from iqa_lab.images import load_image
 
 COLUMNS = ["image", "reference", "metric", "score", "error"]
@@ -94,6 +94,41 @@ def to_table(rows: Iterable[dict]) -> pd.DataFrame:
     """Returns the rows of :func:`score_files` as a table in the order of the images."""
     table = pd.DataFrame(list(rows), columns=["order", *COLUMNS])
     return table.sort_values("order", kind="stable")[COLUMNS].reset_index(drop=True)
+
+
+def join_opinions(scores: pd.DataFrame, database: Database | str) -> pd.DataFrame:
+    """Returns the scores with the opinion score of each image beside them, in the order of the scores.
+
+    Args:
+        scores: with the columns ``image``, ``metric`` and ``score``; images are named as in the index of the database.
+        database: with human scores, or its name.
+
+    Returns:
+        The columns ``image, metric, score, quality, mos_std, content, distortion``. ``quality`` is the opinion score
+        turned so that higher is better (:func:`iqa_lab.databases.quality`); the scores keep the direction of their
+        metric.
+
+    Raises:
+        ValueError: no human scores, missing columns, an image of another database, or an image scored twice by a metric.
+    """
+    database = load_database(database) if isinstance(database, str) else database
+    missing = [column for column in ("image", "metric", "score") if column not in scores]
+    if missing:
+        raise ValueError(f"Expected the columns image, metric and score, got no {', '.join(missing)}; use the table "
+                         "that `iqa-lab score --output FILE.csv` writes.")
+    unknown = scores["image"][~scores["image"].isin(database.index["image"])]
+    if len(unknown):
+        raise ValueError(f"Expected images named as in the index of {database.name!r}, such as "
+                         f"{database.index['image'].iloc[0]!r}, got {unknown.iloc[0]!r} and {len(unknown) - 1} more "
+                         "that it does not have; score the database with iqa_lab.score.")
+    twice = scores[scores.duplicated(["image", "metric"])]
+    if len(twice):
+        raise ValueError(f"Expected one score for each image and metric, got a second one of {twice['metric'].iloc[0]!r} "
+                         f"for {twice['image'].iloc[0]!r}; leave one of them out.")
+    opinions = database.index[["image", "mos_std", "content", "distortion"]]
+    opinions = opinions.assign(quality=quality(database, database.index["mos"]))
+    joined = scores[["image", "metric", "score"]].merge(opinions, on="image", how="left")
+    return joined[["image", "metric", "score", "quality", "mos_std", "content", "distortion"]]
 
 
 def check_metrics(metrics: Sequence[nn.Module], references: Sequence[Path | None]) -> None:

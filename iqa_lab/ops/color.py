@@ -46,8 +46,8 @@ def rgb_to_luma_matlab(image: torch.Tensor) -> torch.Tensor:
 def rgb_to_luma_pil(image: torch.Tensor) -> torch.Tensor:
     """Returns Pillow's ``convert("L")`` of an 8-bit image, in [0, 1]: luma rounded half up to a multiple of 1/255.
 
-    Gradients and gray images pass as in :func:`rgb_to_luma_matlab`. A colour within 2e-5 of a half goes up: one in
-    65536 is a level above Pillow's.
+    Gradients and gray images pass as in :func:`rgb_to_luma_matlab`. In float32 a colour within 2e-5 of a half
+    goes up: one in 65536 is a level above Pillow's.
     """
     return image if image.shape[1] == 1 else round_to_8_bits(weighted_sum(image, LUMA_PIL))
 

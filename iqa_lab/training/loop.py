@@ -24,20 +24,19 @@ from tqdm.auto import tqdm
 from iqa_lab.databases import Database, quality
 from iqa_lab.evaluation.criteria import srocc
 from iqa_lab.evaluation.protocols import agreement
-from iqa_lab.evaluation.splits import train_validation_test
+from iqa_lab.evaluation.splits import PARTS, content_splits, official_split, train_validation_test
 from iqa_lab.training.patches import PatchSet, epoch_batches, load_patches
 from iqa_lab.training.recipes import Recipe
 
-PARTS = ("train", "validation", "test")
 SCORING_BATCH = 1024  # patches scored at once
 
 
 def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Path, *, progress: bool = True) -> dict:
     """Returns the report of a training run, after doing what of it is not yet done in ``folder``.
 
-    The contents are split 60 : 20 : 20; the epoch is chosen on the validation part alone. Each epoch starts its random
-    numbers from ``recipe.seed`` and its own number, so a run that was killed and resumed ends with the same weights as
-    one that was not (bit for bit on one processor with one number of threads).
+    The epoch is chosen on the validation part alone. Each epoch starts its random numbers from ``recipe.seed`` and its
+    own number, so a run that was killed and resumed ends with the same weights as one that was not (bit for bit on one
+    processor with one number of threads).
 
     Args:
         model: untrained, with ``patch_size``, ``patch_scores(patches)``, ``loss(patches, targets)`` and
@@ -69,10 +68,22 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
 
 
 def split_parts(database: Database, seed: int) -> np.ndarray:
-    """Returns "train", "validation" or "test" for each image; the versions of one content stay together."""
-    parts = np.empty(len(database.index), dtype=object)
-    for part, rows in zip(PARTS, train_validation_test(database.index["content"], seed=seed), strict=True):
-        parts[rows] = part
+    """Returns "train", "validation" or "test" for each image; the versions of one content stay together.
+
+    The release's own split is taken where it has one (its training part gives a fifth of its contents for validation
+    if it names none), else the contents are split 60 : 20 : 20.
+    """
+    contents, column = database.index["content"], database.index["split"]
+    if column.isna().all():
+        rows = dict(zip(PARTS, train_validation_test(contents, seed=seed), strict=True))
+    else:
+        rows = official_split(column)
+        if "validation" not in rows:
+            (inner,) = content_splits(contents.iloc[rows["train"]], n_splits=1, test_share=0.2, seed=seed)
+            rows["train"], rows["validation"] = (rows["train"][part] for part in inner)
+    parts = np.empty(len(contents), dtype=object)
+    for part in PARTS:
+        parts[rows[part]] = part
     return parts
 
 
