@@ -1,4 +1,7 @@
-"""Writes the tables of the reference pages from the package itself, so that page and code cannot disagree."""
+"""Writes the tables of the reference pages from the package itself, so that page and code cannot disagree.
+
+``python book/pages.py`` writes the table of systems into README.md.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 import iqa_lab
 from iqa_lab import DATABASES, METRICS
 
+BEGIN, END = "<!-- systems: begin -->", "<!-- systems: end -->"  # the table in README.md
 # The command line shows its own help; scripts and bundled files are no API.
 NOT_API = ("iqa_lab.cli", "iqa_lab.data_scripts", "iqa_lab.embedded")
 
@@ -29,6 +33,22 @@ def systems_table() -> str:
              "{} to {}".format(*(f"{value:g}".replace("inf", "∞") for value in metric.score_range)),
              metric.configuration, f"{{cite:t}}`systems-{metric.paper}`"] for name, metric in METRICS.items())
     return markdown_table(("name", "kind", "better", "range", "configuration", "paper"), rows)
+
+
+def readme_table() -> str:
+    """Returns the registry as a table for the README, where there are no citations."""
+    rows = ([f"`{name}`", metric.kind, "higher" if metric.higher_is_better else "lower", metric.configuration]
+            for name, metric in METRICS.items())
+    return markdown_table(("name", "kind", "better", "what the name stands for"), rows)
+
+
+def with_readme_table(text: str) -> str:
+    """Returns the text of the README with the table of systems between its two marks."""
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"Expected the marks {BEGIN!r} and {END!r} in README.md; put them back.")
+    return head + begin + "\n" + readme_table() + end + tail
 
 
 def databases_table() -> str:
@@ -95,3 +115,8 @@ def write_generated(root: Path, folder: Path) -> None:
               "api": api_sections()}
     for name, table in tables.items():
         (folder / f"{name}.md").write_text(table, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    README = Path(__file__).parent.parent / "README.md"
+    README.write_text(with_readme_table(README.read_text(encoding="utf-8")), encoding="utf-8")

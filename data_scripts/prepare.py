@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 from PIL import Image
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from iqa_lab.data_scripts import biq2021, koniq10k, livec, tid2013
 from iqa_lab.databases import DATABASES, INDEX_COLUMNS, DatabaseFacts, find_facts, index_folder

@@ -56,7 +56,7 @@ def score(
     from iqa_lab import scoring
     from iqa_lab.images import find_images
     from iqa_lab.registry import create_metric
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     names = metric or ["niqe" if reference is None else "ssim"]
     if not metric:

@@ -13,7 +13,7 @@ import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 ATTEMPTS = 5  # how often a broken connection is taken up again before giving up
 TIMEOUT = 60  # seconds without a byte

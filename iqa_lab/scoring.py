@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from PIL import Image
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from iqa_lab.databases import Database, load_database, quality
 from iqa_lab.images import load_image

@@ -19,6 +19,7 @@ sys.path.insert(0, str(BOOK))
 import check  # noqa: E402
 import compare  # noqa: E402
 import execute  # noqa: E402
+import pages  # noqa: E402
 import publish  # noqa: E402
 import run_chapter  # noqa: E402
 
@@ -193,6 +194,13 @@ def test_each_citation_has_an_entry_and_the_chapters_prefix(path):
     keys = [key.strip() for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text) for key in keys.split(",")]
     assert {key for key in keys if not key.startswith(prefix)} == set()
     assert {key.removeprefix(prefix) for key in keys} <= entries
+
+
+def test_the_readme_has_the_registry_s_table():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert pages.with_readme_table(text) == text, "run python book/pages.py"
+    with pytest.raises(ValueError, match="put them back"):
+        pages.with_readme_table("no marks")
 
 
 def test_the_site_is_told_to_load_nothing_from_outside():

@@ -40,7 +40,7 @@ _BRISQUE_LIVE = "github.com/utlive/BRISQUE at 2e2a5ac0, folder MATLAB"
 
 WEIGHTS: dict[str, Weights] = {
     "niqe_pristine": Weights(
-        "niqe_pristine.npz", "x", "this project, data_scripts/fit_niqe.py", "Apache-2.0",
+        "niqe_pristine.npz", "f5531ae7e56af2ed91938dab9030647dc1d1900ac68fc055ac06c76cd50f25bb", "this project, data_scripts/fit_niqe.py", "Apache-2.0",
         "the 24 photos of the Kodak Lossless True Color Image Suite"),
     "niqe_live": Weights(
         "niqe/modelparameters.mat", "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d",
@@ -56,7 +56,8 @@ WEIGHTS: dict[str, Weights] = {
         "brisque_live/allrange", "e47d753d96b631e1aa2dbac8c4e51ade767f2def8ce678c7130b6b3f90ee915f",
         _BRISQUE_LIVE, _LIVE_LICENCE, "as brisque_live: its feature ranges", size=741),
     "cnniqa_livec": Weights(
-        "cnniqa_livec.pt", "", "this project, data_scripts/train_cnniqa.py",
+        "cnniqa_livec.pt", "32017bc30bcc0f36df973144ea36a82a333b1e566c01d7f26e36e97e7543c106",
+        "this project, data_scripts/train_cnniqa.py",
         "Apache-2.0; keep the notice of LIVE in the Wild (embedded/livec_mini)",
         "LIVE in the Wild photos with MOS; the 150 photos of livec_mini were held out"),
     "cnniqa_live": Weights(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, features
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from iqa_lab.distortions import DISTORTIONS, N_LEVELS, distort
 from iqa_lab.embedded import SHIPPED

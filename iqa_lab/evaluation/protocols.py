@@ -34,14 +34,14 @@ def agreement(scores: ArrayLike, opinions: ArrayLike, deviations: ArrayLike | No
     Raises:
         ValueError: as :func:`iqa_lab.evaluation.criteria.srocc`.
     """
-    mapping = fit_mapping(scores, opinions, form if len(np.asarray(scores)) > FORMS[form][1] else "linear")
+    mapping = fit_mapping(scores, opinions, form=form if len(np.asarray(scores)) > FORMS[form][1] else "linear")
     predictions = mapping(scores)
     correlation = plcc(predictions, opinions) if np.ptp(predictions) > 0 else 0.0
     table = {"n": len(predictions), "srocc": srocc(scores, opinions), "krocc": krocc(scores, opinions),
              "plcc": float(np.copysign(correlation, plcc(scores, opinions))), "rmse": rmse(predictions, opinions)}
     if deviations is not None:
         table["outlier_ratio"] = outlier_ratio(predictions, opinions, deviations)
-    return table | {"mapping": "linear" if mapping.fallback else mapping.form}
+    return table | {"mapping": mapping.name}
 
 
 def agreement_by_group(scores: ArrayLike, opinions: ArrayLike, groups: ArrayLike) -> pd.DataFrame:

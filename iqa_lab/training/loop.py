@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from iqa_lab.databases import Database, quality
 from iqa_lab.evaluation.criteria import srocc
