@@ -77,7 +77,7 @@ def score(
 
 @app.command()
 def evaluate(
-    scores: Annotated[Path, typer.Argument(help="Table with the columns image, metric and score, as `score` writes it.")],
+    scores: Annotated[Path, typer.Argument(help="Table with the columns image, metric, score, as `score` writes it.")],
     database: Annotated[str, typer.Option(help="Database with opinion scores, see `iqa-lab data list`.")],
     output: Annotated[Optional[Path], typer.Option(help="Write the table as FILE.csv.")] = None,
 ) -> None:

@@ -109,7 +109,7 @@ def join_opinions(scores: pd.DataFrame, database: Database | str) -> pd.DataFram
         metric.
 
     Raises:
-        ValueError: no human scores, missing columns, an image of another database, or an image scored twice by a metric.
+        ValueError: no human scores, missing columns, an image of another database, or one scored twice by a metric.
     """
     database = load_database(database) if isinstance(database, str) else database
     missing = [column for column in ("image", "metric", "score") if column not in scores]
@@ -123,8 +123,8 @@ def join_opinions(scores: pd.DataFrame, database: Database | str) -> pd.DataFram
                          "that it does not have; score the database with iqa_lab.score.")
     twice = scores[scores.duplicated(["image", "metric"])]
     if len(twice):
-        raise ValueError(f"Expected one score for each image and metric, got a second one of {twice['metric'].iloc[0]!r} "
-                         f"for {twice['image'].iloc[0]!r}; leave one of them out.")
+        raise ValueError(f"Expected one score for each image and metric, got two of {twice['metric'].iloc[0]!r} "
+                         f"for {twice['image'].iloc[0]!r}; leave one out.")
     opinions = database.index[["image", "mos_std", "content", "distortion"]]
     opinions = opinions.assign(quality=quality(database, database.index["mos"]))
     joined = scores[["image", "metric", "score"]].merge(opinions, on="image", how="left")

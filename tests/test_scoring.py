@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from iqa_lab import create_metric, score
-from iqa_lab.databases import Database
+from iqa_lab.databases import Database, find_facts
 from iqa_lab.images import load_image
 from iqa_lab.scoring import score_files, to_table
 
@@ -93,8 +93,6 @@ def test_a_database_is_scored_with_its_own_paths():
 
 def test_database_index_without_references_is_refused_for_full_reference(folder):
     index = pd.DataFrame({"image": ["a.png"], "reference": [None]})
-    database = Database.__new__(Database)
-    object.__setattr__(database, "index", index)
-    object.__setattr__(database, "root", folder)
+    database = Database(find_facts("livec_mini"), folder, index)
     with pytest.raises(ValueError, match="references"):
         score(create_metric("ssim"), database, progress=False)

@@ -101,8 +101,8 @@ def check_scores(scores: ArrayLike, opinions: ArrayLike, *,
     for name, values in (("scores", x), ("opinions", y)):
         bad = int((~np.isfinite(values)).sum())
         if bad:
-            raise ValueError(f"Expected finite {name}, got {bad} of {len(values)} that are NaN or infinite; leave those "
-                             "images out and say how many.")
+            raise ValueError(f"Expected finite {name}, got {bad} of {len(values)} that are NaN or infinite; leave "
+                             "those images out and say how many.")
         if not may_be_constant and values.min() == values.max():
             raise ValueError(f"Expected {name} that differ, got {len(values)} times {values[0]:g}: a correlation is "
                              "not defined; use rmse, or more varied images.")

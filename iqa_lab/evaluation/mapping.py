@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import least_squares
+from scipy.optimize import OptimizeResult, least_squares
 from scipy.special import expit
 
-from iqa_lab.evaluation.criteria import check_scores, srocc
+from iqa_lab.evaluation.criteria import check_scores
 
 
 def linear(q: np.ndarray, b1: float, b2: float) -> np.ndarray:
@@ -32,9 +32,13 @@ def logistic_5(q: np.ndarray, b1: float, b2: float, b3: float, b4: float, b5: fl
 FORMS: dict[str, tuple[Callable[..., np.ndarray], int]] = {
     "linear": (linear, 2), "logistic_4": (logistic_4, 4), "logistic_5": (logistic_5, 5)}
 NARROWEST = 1e-12  # a step instead of a division by zero
-SLOPES = (0.5, 1.5, 4.0, 12.0)  # starts: of the logistic, per unit of the standardised scores
-CENTRES = (-1.0, 0.0, 1.0)  # starts: about the 16 %, 50 % and 84 % quantiles
-MAX_EVALUATIONS = 300  # of the curve, per start; a fit that needs more is running away
+# Steepness is per standardised score; the search starts from these, at centres at these quantiles of the scores.
+STEEPNESS = np.geomspace(0.1, 50, 10)
+QUANTILES = np.linspace(0, 1, 13)
+FLATTEST, STEEPEST = 0.02, 1000.0  # a flatter curve is a line, a steeper one a step
+OUTSIDE = 6.0  # over the steepness: with its centre further outside the scores, the curve is an exponential function
+REFINED = 4  # starts, of different steepness, that are followed to the end
+TOLERANCE = 1e-12  # relative: on a flat valley floor SciPy's 1e-8 stops early
 GAIN = 1 - 1e-9  # a logistic must beat the straight line by more than rounding to be kept
 
 
@@ -47,7 +51,7 @@ class Mapping:
             asked for, with ``converged`` False, where no logistic was found that is better than the straight line.
         parameters: b1, b2, ... of the form, for scores in the unit given.
         sse: sum of squared errors on the data of the fit, never larger than that of the straight line.
-        converged: the form asked for was found, and the best of its fits had come to rest.
+        converged: the form asked for was found, and the search for it had come to rest.
         monotonic: the curve does not turn between the smallest and the largest score of the fit.
     """
 
@@ -65,8 +69,9 @@ class Mapping:
 def fit_mapping(scores: ArrayLike, opinions: ArrayLike, *, form: str = "logistic_4") -> Mapping:
     """Returns the least-squares mapping of the scores to the opinion scores.
 
-    The scores are standardised, and the fit starts from twelve places, since from the start values that the literature
-    prints it often runs away without a word. The best result is kept.
+    Once steepness and centre of the logistic part are given, the other parameters follow by linear least squares. So
+    only these two are searched, from a grid, within wide bounds; all parameters at once, from the start values that are
+    usual in code, often run away without a word.
 
     Args:
         scores: shape (n,), any direction.
@@ -89,31 +94,57 @@ def fit_mapping(scores: ArrayLike, opinions: ArrayLike, *, form: str = "logistic
     line = np.polyfit(z, t, 1)
     name, b, error, at_rest = "linear", line, float(np.square(linear(z, *line) - t).sum()), form == "linear"
     if form != "linear":
-        fits = [fit_from(FORMS[form][0], z, t, start) for start in starts(t, form, rising=srocc(z, t) >= 0)]
-        best = min(fits, key=lambda fit: fit.cost)
+        best = search(form, z, t)
         if 2 * best.cost < error * GAIN:
-            name, b, error, at_rest = form, best.x, float(2 * best.cost), best.status > 0
+            name, b, error, at_rest = form, all_parameters(form, best.x, z, t), float(2 * best.cost), best.status > 0
     monotonic = is_monotonic(FORMS[name][0], b, z)
-    return Mapping(name, rescaled(name, b, q_unit, s_unit), error * s_unit[1] ** 2, at_rest, monotonic)
+    return Mapping(name, rescaled(name, b, q_unit, s_unit), float(error * s_unit[1] ** 2), at_rest, monotonic)
 
 
 def middle_and_spread(values: np.ndarray) -> tuple[float, float]:
-    """Returns median and half the distance of the 16 % and 84 % quantiles: one infinite-like PSNR must not decide them."""
+    """Returns the median, and half the distance of the 16 % and 84 % quantiles: no single wild score decides them."""
     low, middle, high = np.quantile(values, (0.16, 0.5, 0.84))
     return middle, (high - low) / 2 or np.ptp(values)
 
 
-def fit_from(function: Callable[..., np.ndarray], z: np.ndarray, t: np.ndarray, start: tuple[float, ...]):
-    """Returns SciPy's result of one Levenberg-Marquardt fit."""
-    return least_squares(lambda b: function(z, *b) - t, start, method="lm", max_nfev=MAX_EVALUATIONS)
+def search(form: str, z: np.ndarray, t: np.ndarray) -> OptimizeResult:
+    """Returns SciPy's result of the best search over x = (logarithm of the steepness, centre)."""
+    def residuals(x: np.ndarray) -> np.ndarray:
+        columns = logistic_columns(form, x, z)
+        return columns @ np.linalg.lstsq(columns, t, rcond=None)[0] - t
+
+    starts = []
+    for steepness in STEEPNESS:
+        reach = OUTSIDE / steepness
+        centres = (z.min() - reach, *np.quantile(z, QUANTILES), z.max() + reach)
+        row = [(np.log(steepness), centre) for centre in centres]
+        starts.append(min((float(np.square(residuals(x)).sum()), x) for x in row))
+    bounds = (np.log(FLATTEST), -np.inf), (np.log(STEEPEST), np.inf)
+    found = [least_squares(residuals, x, bounds=bounds) for _, x in sorted(starts)[:REFINED]]
+    return min(found, key=lambda result: result.cost)
 
 
-def starts(t: np.ndarray, form: str, *, rising: bool) -> list[tuple[float, ...]]:
-    """Returns start values: over the range of the opinions, rising or falling as the correlation does."""
-    low, high = (t.min(), t.max()) if rising else (t.max(), t.min())
+def steepness_and_centre(x: np.ndarray, z: np.ndarray) -> tuple[float, float]:
+    """Returns both for a place in the search, where the centre may lie anywhere."""
+    steepness = np.exp(x[0])
+    return steepness, np.clip(x[1], z.min() - OUTSIDE / steepness, z.max() + OUTSIDE / steepness)
+
+
+def logistic_columns(form: str, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Returns what the form is a weighted sum of, shape (n, 2) or (n, 3)."""
+    steepness, centre = steepness_and_centre(x, z)
+    s_curve = expit(steepness * (z - centre))
+    columns = (s_curve, np.ones_like(z)) if form == "logistic_4" else (s_curve - 0.5, z, np.ones_like(z))
+    return np.stack(columns, axis=1)
+
+
+def all_parameters(form: str, x: np.ndarray, z: np.ndarray, t: np.ndarray) -> tuple[float, ...]:
+    """Returns b1, b2, ... for the steepness and centre in x."""
+    weights = np.linalg.lstsq(logistic_columns(form, x, z), t, rcond=None)[0]
+    steepness, centre = steepness_and_centre(x, z)
     if form == "logistic_4":
-        return [(high, low, centre, 1 / slope) for slope in SLOPES for centre in CENTRES]
-    return [(high - low, slope, centre, 0.0, 0.0) for slope in SLOPES for centre in CENTRES]
+        return weights[0] + weights[1], weights[1], centre, 1 / steepness
+    return weights[0], steepness, centre, weights[1], weights[2]
 
 
 def rescaled(name: str, b: np.ndarray, q_unit: tuple[float, float], s_unit: tuple[float, float]) -> tuple[float, ...]:

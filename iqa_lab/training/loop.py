@@ -28,7 +28,7 @@ from iqa_lab.evaluation.splits import PARTS, content_splits, official_split, tra
 from iqa_lab.training.patches import PatchSet, epoch_batches, load_patches
 from iqa_lab.training.recipes import Recipe
 
-SCORING_BATCH = 1024  # patches scored at once
+SCORING_BATCH = 128  # patches scored at once; more would leave the cache
 
 
 def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Path, *, progress: bool = True) -> dict:
