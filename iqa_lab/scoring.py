@@ -112,6 +112,8 @@ def join_opinions(scores: pd.DataFrame, database: Database | str) -> pd.DataFram
         ValueError: no human scores, missing columns, an image of another database, or one scored twice by a metric.
     """
     database = load_database(database) if isinstance(database, str) else database
+    opinions = database.index[["image", "mos_std", "content", "distortion"]]
+    opinions = opinions.assign(quality=quality(database, database.index["mos"]))
     missing = [column for column in ("image", "metric", "score") if column not in scores]
     if missing:
         raise ValueError(f"Expected the columns image, metric and score, got no {', '.join(missing)}; use the table "
@@ -125,8 +127,6 @@ def join_opinions(scores: pd.DataFrame, database: Database | str) -> pd.DataFram
     if len(twice):
         raise ValueError(f"Expected one score for each image and metric, got two of {twice['metric'].iloc[0]!r} "
                          f"for {twice['image'].iloc[0]!r}; leave one out.")
-    opinions = database.index[["image", "mos_std", "content", "distortion"]]
-    opinions = opinions.assign(quality=quality(database, database.index["mos"]))
     joined = scores[["image", "metric", "score"]].merge(opinions, on="image", how="left")
     return joined[["image", "metric", "score", "quality", "mos_std", "content", "distortion"]]
 

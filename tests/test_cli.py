@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -79,6 +80,47 @@ def test_scores_are_evaluated_against_opinion_scores(tmp_path):
     assert result.exit_code == 0, result.output
     table = {row["metric"]: float(row["srocc"]) for row in rows(tmp_path / "t.csv")}
     assert table["ssim"] > 0.8  # DMOS is lower-better: the sign must have been corrected
+
+
+def scores_of_gblur(path, **columns):
+    """Writes scores that are the DMOS themselves (lower is better), with other columns instead where given."""
+    from iqa_lab import load_database
+
+    index = load_database("live_gblur_mini").index
+    pd.DataFrame({"image": index["image"], "metric": "mse", "score": index["mos"], **columns}).to_csv(path, index=False)
+
+
+def test_evaluation_knows_the_directions_of_metric_and_database_and_counts_what_it_leaves_out(tmp_path):
+    scores_of_gblur(tmp_path / "s.csv", score=[np.nan, np.inf, *range(13)])
+    result = run(app, ["evaluate", str(tmp_path / "s.csv"), "--database", "live_gblur_mini",
+                       "--output", str(tmp_path / "t.csv")])
+    assert result.exit_code == 0, result.output
+    assert (rows(tmp_path / "t.csv")[0]["n"], rows(tmp_path / "t.csv")[0]["left_out"]) == ("13", "2")
+    scores_of_gblur(tmp_path / "s.csv")
+    run(app, ["evaluate", str(tmp_path / "s.csv"), "--database", "live_gblur_mini",
+              "--output", str(tmp_path / "t.csv")])
+    assert float(rows(tmp_path / "t.csv")[0]["srocc"]) == pytest.approx(1)
+    scores_of_gblur(tmp_path / "s.csv", metric="my_metric")  # higher taken as better: these point the wrong way
+    result = run(app, ["evaluate", str(tmp_path / "s.csv"), "--database", "live_gblur_mini",
+                       "--output", str(tmp_path / "t.csv")])
+    assert float(rows(tmp_path / "t.csv")[0]["srocc"]) == pytest.approx(-1) and "my_metric" in result.output
+
+
+@pytest.mark.parametrize("columns, database, message", [
+    ({}, "embedded", "has none"), ({}, "livec_mini", "images named as in the index of 'livec_mini'"),
+    ({}, "live_gblur", "did you mean 'live_gblur_mini'"),
+    ({"image": "gblur/img28.png"}, "live_gblur_mini", "got two of 'mse'"),
+], ids=["no scores", "other database", "name", "twice"])
+def test_scores_that_do_not_belong_to_the_database_end_with_one_clear_line(tmp_path, columns, database, message):
+    scores_of_gblur(tmp_path / "s.csv", **columns)
+    result = run(app, ["evaluate", str(tmp_path / "s.csv"), "--database", database])
+    assert result.exit_code == 2 and message in " ".join(result.output.split()) and "Traceback" not in result.output
+
+
+def test_a_table_without_scores_is_refused(tmp_path):
+    (tmp_path / "s.csv").write_text("image,score\na.png,1\n")
+    result = run(app, ["evaluate", str(tmp_path / "s.csv"), "--database", "livec_mini"])
+    assert result.exit_code == 2 and "no metric" in " ".join(result.output.split())
 
 
 def test_the_command_is_installed_and_quick_to_answer():

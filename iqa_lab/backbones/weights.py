@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-SHIPPED = Path(__file__).parent.parent / "embedded" / "weights"
+from iqa_lab.embedded import SHIPPED, cache_folder
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ WEIGHTS: dict[str, Weights] = {
         "niqe/modelparameters.mat", "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d",
         "github.com/utlive/niqe at d80aead2", _LIVE_LICENCE, "the authors' 125 pristine photos", size=8347),
     "brisque_livec": Weights(
-        "brisque_livec.npz", "", "this project, data_scripts/train_brisque.py",
+        "brisque_livec.npz", "fdba6de2b0640e5165bd3f7eb412697a647a4db8c322fb51424d4875e8f12721",
+        "this project, data_scripts/train_brisque.py",
         "Apache-2.0; keep the notice of LIVE in the Wild (embedded/livec_mini)",
         "387 photos of LIVE in the Wild with 100 - MOS; the 150 photos of livec_mini were held out"),
     "brisque_live": Weights(
@@ -86,8 +87,8 @@ def find_weights(name: str) -> Path:
         raise ValueError(f"Unknown parameters {name!r}; " + (f"did you mean {near[0]!r}?" if near else
                                                              f"expected one of {', '.join(WEIGHTS)}."))
     weights = WEIGHTS[name]
-    cached = _cache_folder() / "weights" / weights.file
-    places = [SHIPPED / weights.file, *(folder / weights.file for folder in weights_folders()), cached]
+    cached = cache_folder() / "weights" / weights.file
+    places = [SHIPPED / "weights" / weights.file, *(folder / weights.file for folder in weights_folders()), cached]
     for path in places:
         if path.is_file():
             _check_hash(path, weights.sha256, path.stat().st_mtime_ns)
@@ -105,10 +106,6 @@ def weights_folders() -> list[Path]:
     if "IQA_LAB_WEIGHTS" in os.environ:
         return [Path(os.environ["IQA_LAB_WEIGHTS"])]
     return [Path(os.environ["IQA_LAB_DATA"]) / "weights"] if "IQA_LAB_DATA" in os.environ else []
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("IQA_LAB_CACHE", Path.home() / ".cache" / "iqa_lab"))
 
 
 @functools.lru_cache(maxsize=64)
