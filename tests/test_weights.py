@@ -1,0 +1,85 @@
+"""Where parameter files are looked for, and what is said when one is missing or another."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from iqa_lab import METRICS, create_metric
+from iqa_lab.backbones import weights
+from iqa_lab.embedded import SHIPPED
+
+FOLDER = SHIPPED / "weights"
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    """No folder of the user's own."""
+    monkeypatch.delenv("IQA_LAB_DATA", raising=False)
+    monkeypatch.setenv("IQA_LAB_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("IQA_LAB_CACHE", str(tmp_path / "cache"))
+
+
+def test_every_shipped_file_has_its_hash_a_card_and_a_small_size():
+    cards = (FOLDER / "MODEL_CARDS.md").read_text(encoding="utf-8")
+    shipped = {row.file: row for row in weights.WEIGHTS.values() if (FOLDER / row.file).is_file()}
+    assert {path.name for path in FOLDER.iterdir()} == {*shipped, "MODEL_CARDS.md"}
+    for file, row in shipped.items():
+        assert hashlib.sha256((FOLDER / file).read_bytes()).hexdigest() == row.sha256
+        assert re.search(rf"^## {file} ", cards, re.MULTILINE) and (FOLDER / file).stat().st_size < 5e6
+
+
+def test_every_row_says_what_a_reader_must_know():
+    for name, row in weights.WEIGHTS.items():
+        assert re.fullmatch("[0-9a-f]{64}", row.sha256) and row.source and row.licence and row.trained_on, name
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name.endswith("_live")])
+def test_an_absent_official_file_is_explained(name, tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        create_metric(name)
+    assert re.search(r"Get .* \(\d+\.\d\d MB, github\.com/.*put it at " + re.escape(str(tmp_path / "weights")), str(error.value))
+
+
+def test_the_users_folder_is_searched_and_the_content_checked(monkeypatch, tmp_path):
+    content = b"parameters"
+    row = weights.Weights("own/file.bin", hashlib.sha256(content).hexdigest(), "me", "mine", "nothing")
+    monkeypatch.setitem(weights.WEIGHTS, "own", row)
+    path = tmp_path / "weights" / "own" / "file.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert weights.find_weights("own") == path
+    path.write_bytes(b"others")
+    with pytest.raises(ValueError, match="Expected SHA-256 .* replace it by the published file"):
+        weights.find_weights("own")
+
+
+def test_the_data_folder_has_weights_too(monkeypatch, tmp_path):
+    monkeypatch.delenv("IQA_LAB_WEIGHTS")
+    assert weights.weights_folders() == []
+    monkeypatch.setenv("IQA_LAB_DATA", str(tmp_path))
+    assert weights.weights_folders() == [tmp_path / "weights"]
+
+
+def test_a_file_with_an_address_is_downloaded_to_the_cache(monkeypatch, tmp_path):
+    content = b"from afar"
+    row = weights.Weights("far.bin", hashlib.sha256(content).hexdigest(), "me", "mine", "nothing", "http://example.invalid/far")
+    monkeypatch.setitem(weights.WEIGHTS, "far", row)
+
+    def download(url: str, path: Path, *, sha256: str, size: int) -> Path:
+        assert (url, sha256) == (row.url, row.sha256)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        return path
+
+    monkeypatch.setattr("iqa_lab.downloads.download", download)
+    assert weights.find_weights("far") == tmp_path / "cache" / "weights" / "far.bin"
+    assert weights.find_weights("far").read_bytes() == content
+
+
+def test_an_unknown_name_gets_a_hint():
+    with pytest.raises(ValueError, match="did you mean 'niqe_live'"):
+        weights.find_weights("niqe_liv")
