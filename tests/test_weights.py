@@ -41,7 +41,8 @@ def test_every_row_says_what_a_reader_must_know():
 def test_an_absent_official_file_is_explained(name, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         create_metric(name)
-    assert re.search(r"Get .* \(\d+\.\d\d MB, github\.com/.*put it at " + re.escape(str(tmp_path / "weights")), str(error.value))
+    expected = r"Get .* \(\d+\.\d\d MB, github\.com/.*put it at " + re.escape(str(tmp_path / "weights"))
+    assert re.search(expected, str(error.value))
 
 
 def test_the_users_folder_is_searched_and_the_content_checked(monkeypatch, tmp_path):
@@ -66,7 +67,8 @@ def test_the_data_folder_has_weights_too(monkeypatch, tmp_path):
 
 def test_a_file_with_an_address_is_downloaded_to_the_cache(monkeypatch, tmp_path):
     content = b"from afar"
-    row = weights.Weights("far.bin", hashlib.sha256(content).hexdigest(), "me", "mine", "nothing", "http://example.invalid/far")
+    sha256 = hashlib.sha256(content).hexdigest()
+    row = weights.Weights("far.bin", sha256, "me", "mine", "nothing", "http://example.invalid/far")
     monkeypatch.setitem(weights.WEIGHTS, "far", row)
 
     def download(url: str, path: Path, *, sha256: str, size: int) -> Path:

@@ -40,7 +40,8 @@ _BRISQUE_LIVE = "github.com/utlive/BRISQUE at 2e2a5ac0, folder MATLAB"
 
 WEIGHTS: dict[str, Weights] = {
     "niqe_pristine": Weights(
-        "niqe_pristine.npz", "f5531ae7e56af2ed91938dab9030647dc1d1900ac68fc055ac06c76cd50f25bb", "this project, data_scripts/fit_niqe.py", "Apache-2.0",
+        "niqe_pristine.npz", "f5531ae7e56af2ed91938dab9030647dc1d1900ac68fc055ac06c76cd50f25bb",
+        "this project, data_scripts/fit_niqe.py", "Apache-2.0",
         "the 24 photos of the Kodak Lossless True Color Image Suite"),
     "niqe_live": Weights(
         "niqe/modelparameters.mat", "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d",
