@@ -34,6 +34,14 @@ def test_scores_that_point_the_wrong_way_stay_negative(scores_and_opinions):
     assert wrong["rmse"] == pytest.approx(right["rmse"], rel=1e-6)
 
 
+def test_one_wild_score_does_not_turn_the_sign():
+    scores, opinions = np.append(np.arange(29.0), -500), np.append(np.arange(29.0), 25)
+    assert plcc(scores, opinions) < 0 < srocc(scores, opinions)
+    mapped = plcc(fit_mapping(scores, opinions)(scores), opinions)
+    assert mapped > 0 and agreement(scores, opinions)["plcc"] == pytest.approx(mapped)
+    assert agreement(-scores, opinions)["plcc"] == pytest.approx(-mapped, rel=1e-6)
+
+
 def test_too_few_images_for_the_curve_get_a_straight_line():
     assert agreement([1, 2, 3, 5], [1, 2, 4, 4])["mapping"] == "linear"
     assert agreement([1, 2, 3, 5, 6], [1, 2, 2, 4, 5], form="logistic_5")["mapping"] == "linear"

@@ -20,8 +20,8 @@ def agreement(scores: ArrayLike, opinions: ArrayLike, deviations: ArrayLike | No
 
     Rank correlations are those of the scores as they are, PLCC, RMSE and outlier ratio those after a mapping that is
     fitted to the same images, as is usual. Where there are too few images for the mapping, a straight line is fitted.
-    A mapping turns every relation into a rising one, so PLCC is given the sign of the correlation before it: scores
-    that point the wrong way stay visible.
+    A mapping turns every relation into a rising one, so PLCC is made negative where the fitted curve falls: scores that
+    point the wrong way stay visible.
 
     Args:
         scores, opinions: shape (n,), higher is better in both (:func:`iqa_lab.databases.quality`).
@@ -36,9 +36,11 @@ def agreement(scores: ArrayLike, opinions: ArrayLike, deviations: ArrayLike | No
     """
     mapping = fit_mapping(scores, opinions, form=form if len(np.asarray(scores)) > FORMS[form][1] else "linear")
     predictions = mapping(scores)
-    correlation = plcc(predictions, opinions) if np.ptp(predictions) > 0 else 0.0
+    correlation = 0.0  # of a flat curve
+    if np.ptp(predictions) > 0:  # not the sign of the raw PLCC, which one wild score can turn
+        correlation = float(np.copysign(plcc(predictions, opinions), srocc(scores, predictions)))
     table = {"n": len(predictions), "srocc": srocc(scores, opinions), "krocc": krocc(scores, opinions),
-             "plcc": float(np.copysign(correlation, plcc(scores, opinions))), "rmse": rmse(predictions, opinions)}
+             "plcc": correlation, "rmse": rmse(predictions, opinions)}
     if deviations is not None:
         table["outlier_ratio"] = outlier_ratio(predictions, opinions, deviations)
     return table | {"mapping": mapping.name}
