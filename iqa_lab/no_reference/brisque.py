@@ -24,7 +24,8 @@ from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 from iqa_lab.ops.color import rgb_to_luma_matlab
 from iqa_lab.ops.resize import resize
-from iqa_lab.ops.statistics import WINDOW, fit_aggd, fit_ggd, gamma_ratio, mscn, neighbour_products, safe_sqrt
+from iqa_lab.ops.statistics import (WINDOW, few_at_a_time, fit_aggd, fit_ggd, gamma_ratio, mscn, neighbour_products,
+                                    safe_sqrt)
 
 N_SCALES = 2
 MINIMUM_SIDE = WINDOW * 2 ** (N_SCALES - 1)  # the window fits into the smaller scale
@@ -75,12 +76,7 @@ def brisque_features(image: torch.Tensor) -> torch.Tensor:
         image: as :meth:`BRISQUE.forward`.
     """
     check_images(image, minimum_side=MINIMUM_SIDE)
-    x = 255 * rgb_to_luma_matlab(image.double())
-    features = [_scale_features(x)]
-    for _ in range(N_SCALES - 1):
-        x = resize(x, 0.5)
-        features.append(_scale_features(x))
-    return torch.cat(features, 1)
+    return torch.cat([_features(part) for part in few_at_a_time(image)])
 
 
 def load_brisque_parameters(name: str) -> dict[str, np.ndarray]:
@@ -120,6 +116,16 @@ def parse_libsvm_range(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"Expected an svm-scale file that begins with 'x' and '-1 1', got {head!r}, {target!r} in {path}.")
     table = np.array([row.split() for row in rows], dtype=np.float64)  # feature number, min, max
     return {"feature_min": table[:, 1].copy(), "feature_max": table[:, 2].copy()}
+
+
+def _features(image: torch.Tensor) -> torch.Tensor:
+    """Returns the features of a few images, (N, 36)."""
+    x = 255 * rgb_to_luma_matlab(image.double())
+    features = [_scale_features(x)]
+    for _ in range(N_SCALES - 1):
+        x = resize(x, 0.5)
+        features.append(_scale_features(x))
+    return torch.cat(features, 1)
 
 
 def _scale_features(x: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 from iqa_lab.ops.color import rgb_to_luma_matlab
 from iqa_lab.ops.resize import resize
-from iqa_lab.ops.statistics import fit_aggd, gamma_ratio, mscn, neighbour_products, safe_sqrt
+from iqa_lab.ops.statistics import few_at_a_time, fit_aggd, gamma_ratio, mscn, neighbour_products, safe_sqrt
 
 P = 96  # Section II-B: patch size in pixels at the first scale
 N_SCALES = 2
@@ -75,10 +75,8 @@ def niqe_features(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torc
         float64 (N, patches, 36), bool (N, patches), and mean sigma of the first scale (N, patches), eq. (11).
     """
     check_images(image, minimum_side=P)
-    height, width = (side - side % P for side in image.shape[2:])
-    x = 255 * rgb_to_luma_matlab(image.double())[..., :height, :width]
-    features, complete, sharpness = zip(*(_scale_features(scaled, side) for scaled, side in _scales(x)), strict=True)
-    return torch.cat(features, -1), torch.stack(complete).all(0), sharpness[0]
+    parts = zip(*map(_features, few_at_a_time(image)), strict=True)
+    return tuple(torch.cat(values) for values in parts)
 
 
 def weighted_mean_and_covariance(features: torch.Tensor, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -102,6 +100,14 @@ def load_niqe_parameters(path: Path) -> tuple[np.ndarray, np.ndarray]:
             return arrays["mean"], arrays["covariance"]
     arrays = loadmat(path)
     return arrays["mu_prisparam"].astype(np.float64).ravel(), arrays["cov_prisparam"].astype(np.float64)
+
+
+def _features(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Returns what :func:`niqe_features` documents, of a few images."""
+    height, width = (side - side % P for side in image.shape[2:])
+    x = 255 * rgb_to_luma_matlab(image.double())[..., :height, :width]
+    features, complete, sharpness = zip(*(_scale_features(scaled, side) for scaled, side in _scales(x)), strict=True)
+    return torch.cat(features, -1), torch.stack(complete).all(0), sharpness[0]
 
 
 def _scales(x: torch.Tensor):
