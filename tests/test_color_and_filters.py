@@ -9,7 +9,7 @@ from scipy.ndimage import correlate
 
 from iqa_lab.ops import color
 from iqa_lab.ops.filters import box_kernel, filter_separable, gaussian_kernel
-from iqa_lab.ops.rounding import round_half_up
+from iqa_lab.ops.elementwise import round_half_up
 
 SCIPY_MODES = {"zeros": "constant", "replicate": "nearest", "symmetric": "reflect"}
 

@@ -18,9 +18,11 @@ ALLOWED = {
     "plots": (set(), {"numpy", "matplotlib"}),
     "full_reference": ({"images", "ops", "backbones", "full_reference"}, {"torch"}),
     "no_reference": ({"images", "ops", "backbones", "no_reference"}, {"torch", "numpy", "sklearn", "scipy"}),
+    "reduced_reference": ({"images", "ops", "reduced_reference"}, {"torch", "numpy"}),
+    "synthesis": (set(), {"torch"}),
     "scoring": ({"images", "databases"}, {"torch", "pandas", "tqdm", "PIL"}),
     "training": ({"images", "databases", "evaluation", "training"}, {"torch", "numpy", "pandas", "tqdm"}),
-    "registry": ({"full_reference", "no_reference"}, {"torch"}),
+    "registry": ({"full_reference", "reduced_reference", "no_reference"}, {"torch"}),
 }
 STANDARD = __import__("sys").stdlib_module_names
 

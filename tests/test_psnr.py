@@ -7,7 +7,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from iqa_lab.full_reference.psnr import mse, psnr
+from iqa_lab.full_reference.psnr import mse, psnr, psnr_y
+from iqa_lab.ops.color import LUMA_STUDIO, rgb_to_luma, rgb_to_luma_studio, weighted_sum
 
 
 def batch(seed: int = 0) -> torch.Tensor:
@@ -45,3 +46,13 @@ def test_an_identical_image_does_not_spoil_the_others_of_its_batch():
 def test_gradcheck(function):
     x, y = batch()[:, :1, :, :5, :5]
     assert torch.autograd.gradcheck(function, (x.requires_grad_(), y.requires_grad_()))
+
+
+def test_luma_psnr_is_blind_to_colour_and_knows_its_range():
+    x, y = batch()
+    assert torch.equal(psnr_y(x, y), psnr(rgb_to_luma_studio(x), rgb_to_luma_studio(y)))
+    torch.testing.assert_close(psnr_y(x, y, luma=rgb_to_luma), psnr(rgb_to_luma(x), rgb_to_luma(y)))
+    assert (psnr_y(x, y) - psnr_y(x, y, luma=rgb_to_luma)).mean().item() == pytest.approx(20 * math.log10(255 / 219), abs=0.01)
+    turned = x.clone()
+    turned[:, 0], turned[:, 1] = x[:, 0] + 0.1, x[:, 1] - 0.1 * 65.481 / 128.553  # luma stays
+    assert psnr_y(turned, x, luma=lambda image: weighted_sum(image, LUMA_STUDIO)).min() > 200 and psnr(turned, x).max() < 30

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import torch
 
-from iqa_lab.full_reference.ssim import WINDOW, Luma, downsample, mean_ssim_and_cs
+from iqa_lab.full_reference.ssim import WINDOW, downsample, mean_ssim_and_cs
 from iqa_lab.images import check_images
-from iqa_lab.ops.color import rgb_to_luma_matlab
+from iqa_lab.ops.color import Luma, rgb_to_luma_matlab
 
 SCALE_WEIGHTS_WANG2003 = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # beta_j = gamma_j and alpha_M, Section 3.2
 MINIMUM_SIDE = WINDOW * 2 ** (len(SCALE_WEIGHTS_WANG2003) - 1)  # the window must fit at the coarsest scale: 176

@@ -11,23 +11,18 @@ Chapter: 02
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 
 from iqa_lab.images import check_images
-from iqa_lab.ops.color import rgb_to_luma_matlab
-from iqa_lab.ops.filters import box_kernel, filter_separable, gaussian_kernel, pad
+from iqa_lab.ops.color import Luma, rgb_to_luma_matlab
+from iqa_lab.ops.filters import box_kernel, downsampling_factor, filter_separable, gaussian_kernel, pad
 
 K1, K2, L = 0.01, 0.03, 1.0  # Section III-C, with the dynamic range L of images in [0, 1]
 C1, C2 = (K1 * L) ** 2, (K2 * L) ** 2
 C3 = C2 / 2
 WINDOW, SIGMA = 11, 1.5  # the circular-symmetric Gaussian window, in pixels
 STRIP_PIXELS = 2**17  # rows are taken in strips of about this many pixels, so that all maps of a strip stay in cache
-
-Luma = Callable[[torch.Tensor], torch.Tensor]
 
 
 def luminance_and_contrast_structure(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -122,7 +117,7 @@ def ssim_auto(distorted: torch.Tensor, reference: torch.Tensor, *, luma: Luma = 
     Args, returns and errors: as :func:`ssim`.
     """
     check_images(distorted, reference, minimum_side=WINDOW)
-    factor = max(1, math.floor(min(distorted.shape[2:]) / 256 + 0.5))  # MATLAB rounds halves up
+    factor = downsampling_factor(*distorted.shape[2:])
     x, y = (downsample(luma(image), factor) for image in (distorted, reference))
     return mean_ssim_and_cs(x, y)[0]
 

@@ -23,9 +23,9 @@ from torch import nn
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 from iqa_lab.ops.color import rgb_to_luma_matlab
+from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.resize import resize
-from iqa_lab.ops.statistics import (WINDOW, few_at_a_time, fit_aggd, fit_ggd, gamma_ratio, mscn, neighbour_products,
-                                    safe_sqrt)
+from iqa_lab.ops.statistics import WINDOW, few_at_a_time, fit_aggd, fit_ggd, gamma_ratio, mscn, neighbour_products
 
 N_SCALES = 2
 MINIMUM_SIDE = WINDOW * 2 ** (N_SCALES - 1)  # the window fits into the smaller scale

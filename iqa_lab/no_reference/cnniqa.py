@@ -24,8 +24,8 @@ from torch import nn
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 from iqa_lab.ops.color import rgb_to_luma_pil
+from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.filters import pad
-from iqa_lab.ops.statistics import safe_sqrt
 
 PATCH = 32  # Section 3.1: side of a patch, and the stride of the grid
 WINDOW = 3  # Section 3.1: P = Q = 3, the window of the local normalisation

@@ -25,8 +25,9 @@ from torch import nn
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 from iqa_lab.ops.color import rgb_to_luma_matlab
+from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.resize import resize
-from iqa_lab.ops.statistics import few_at_a_time, fit_aggd, gamma_ratio, mscn, neighbour_products, safe_sqrt
+from iqa_lab.ops.statistics import few_at_a_time, fit_aggd, gamma_ratio, mscn, neighbour_products
 
 P = 96  # Section II-B: patch size in pixels at the first scale
 N_SCALES = 2

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 import torch.nn.functional as F
+
+from iqa_lab.ops.elementwise import safe_sqrt
 
 PADDING_MODES = {"zeros": "constant", "replicate": "replicate"}
 
@@ -79,3 +82,57 @@ def symmetric_index(length: int, before: int, after: int, device: torch.device |
     """
     period = torch.arange(-before, length + after) % (2 * length)
     return torch.where(period < length, period, 2 * length - 1 - period).to(device)
+
+
+def downsampling_factor(height: int, width: int) -> int:
+    """Returns max(1, round(min(H, W) / 256)), the factor by which many authors shrink an image first.
+
+    >>> downsampling_factor(640, 900)  # MATLAB rounds halves up
+    3
+    """
+    return max(1, math.floor(min(height, width) / 256 + 0.5))
+
+
+def average_downsample(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Returns every ``factor``-th sample of the factor x factor mean, zeros beyond the border.
+
+    MATLAB's ``conv2(x, ones(f) / f^2, 'same')`` followed by ``1:f:end``.
+
+    Args:
+        x: shape (N, C, H, W).
+        factor: 1 returns ``x`` itself.
+
+    >>> average_downsample(torch.ones(1, 1, 3, 4), 2)
+    tensor([[[[1.0000, 1.0000],
+              [0.5000, 0.5000]]]])
+    """
+    if factor == 1:
+        return x
+    before = (factor - 1) // 2
+    after = [(-(-side // factor) - 1) * factor + factor - before - side for side in x.shape[2:]]
+    padded = F.pad(x, (before, max(0, after[1]), before, max(0, after[0])))
+    return F.avg_pool2d(padded, factor)
+
+
+#: operator -> weights (outer, middle) of the three rows whose right and left neighbours are subtracted
+GRADIENTS = {"prewitt": (1 / 3, 1 / 3), "scharr": (3 / 16, 10 / 16)}
+
+
+def gradient_energy(x: torch.Tensor, operator: str) -> torch.Tensor:
+    """Returns g_x^2 + g_y^2 with the 3 x 3 Prewitt or Scharr filter, zeros beyond the border; same shape as ``x``.
+
+    Args:
+        x: shape (N, C, H, W).
+        operator: a key of ``GRADIENTS``.
+    """
+    side, middle = GRADIENTS[operator]
+    padded = F.pad(x, (1, 1, 1, 1))
+    rows = middle * padded[..., 1:-1, :] + side * (padded[..., :-2, :] + padded[..., 2:, :])
+    columns = middle * padded[..., 1:-1] + side * (padded[..., :-2] + padded[..., 2:])
+    horizontal, vertical = rows[..., 2:] - rows[..., :-2], columns[..., 2:, :] - columns[..., :-2, :]
+    return horizontal * horizontal + vertical * vertical
+
+
+def gradient_magnitude(x: torch.Tensor, operator: str) -> torch.Tensor:
+    """Returns the root of :func:`gradient_energy`; its gradient is taken as 0 where the magnitude is 0."""
+    return safe_sqrt(gradient_energy(x, operator))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from iqa_lab.ops.correlation import correlate_axis
+from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.filters import gaussian_kernel
 
 WINDOW, SIGMA = 7, 7 / 6  # the circular-symmetric Gaussian window, "sampled out to 3 standard deviations"
@@ -150,12 +151,6 @@ def shape_table(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch
 def gamma_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Returns G(a) / G(b) of positive numbers."""
     return torch.exp(torch.lgamma(a) - torch.lgamma(b))
-
-
-def safe_sqrt(x: torch.Tensor) -> torch.Tensor:
-    """Returns the square root, with gradient 0 instead of infinity at x = 0."""
-    positive = x > 0
-    return torch.where(positive, x, 1).sqrt() * positive
 
 
 def _mean_square(x: torch.Tensor) -> torch.Tensor:
