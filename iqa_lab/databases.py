@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iqa_lab.distortions import DISTORTIONS
 from iqa_lab.embedded import SHIPPED, cache_folder
-from iqa_lab.embedded.build import HASHES, INDEX_COLUMNS, build_embedded
+from iqa_lab.embedded.build import EMBEDDED_DISTORTIONS, HASHES, INDEX_COLUMNS, build_embedded
 from iqa_lab.embedded.photographs import PHOTOGRAPHS
 
 TEXT_COLUMNS = ("image", "reference", "content", "distortion", "split")
@@ -70,7 +69,7 @@ _SHIPPED = "ships with iqa-lab"
 DATABASES = {facts.name: facts for facts in (
     DatabaseFacts(
         "embedded", "Photographs of the installed packages with ten distortions", 2026, "FR", "proxy", None, None,
-        len(PHOTOGRAPHS), len(PHOTOGRAPHS) * 5 * len(DISTORTIONS), tuple(DISTORTIONS),
+        len(PHOTOGRAPHS), len(PHOTOGRAPHS) * 5 * len(EMBEDDED_DISTORTIONS), EMBEDDED_DISTORTIONS,
         "public domain, CC0 or CC BY 2.0, photograph by photograph: iqa_lab.embedded.photographs.PHOTOGRAPHS", "",
         "", "built on first use", "It has no human scores: column mos is empty; use levels or a named proxy."),
     DatabaseFacts(

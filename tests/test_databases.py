@@ -13,7 +13,6 @@ from iqa_lab import databases
 from iqa_lab.data_scripts import make_livec_mini
 from iqa_lab.data_scripts.verify import verify
 from iqa_lab.databases import DATABASES, INDEX_COLUMNS, load_database, quality
-from iqa_lab.distortions import DISTORTIONS
 from iqa_lab.embedded import SHIPPED, build, cache_folder
 from iqa_lab.embedded.photographs import PHOTOGRAPHS, load_photograph
 
@@ -38,7 +37,7 @@ def test_embedded_holds_every_photograph_distortion_and_level(embedded):
     index = embedded.index
     assert list(index.columns) == list(INDEX_COLUMNS) and len(index) == embedded.facts.n_images == 350
     assert set(index["content"]) == {photo.name for photo in PHOTOGRAPHS}
-    assert set(index["distortion"]) == set(DISTORTIONS)
+    assert set(index["distortion"]) == set(build.EMBEDDED_DISTORTIONS)
     levels = index.groupby(["content", "distortion"])["level"].apply(list)
     assert len(levels) == 70 and all(level == [1, 2, 3, 4, 5] for level in levels)
     assert index["mos"].isna().all()  # nobody has rated these

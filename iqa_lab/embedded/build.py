@@ -16,10 +16,13 @@ import numpy as np
 from PIL import Image, features
 from tqdm import tqdm
 
-from iqa_lab.distortions import DISTORTIONS, N_LEVELS, distort
+from iqa_lab.distortions import N_LEVELS, distort
 from iqa_lab.embedded import SHIPPED
 from iqa_lab.embedded.photographs import PHOTOGRAPHS, load_photograph
 
+#: The kinds that the database is made of. Those that iqa_lab.distortions got later do not enter it.
+EMBEDDED_DISTORTIONS = ("gaussian_blur", "motion_blur", "white_noise", "impulse_noise", "jpeg", "jpeg2000",
+                        "contrast_change", "colour_quantisation", "darkening", "colour_shift")
 HASHES = SHIPPED / "embedded_hashes.csv"
 ABANDONED_AFTER = 3600  # seconds; a half-built folder older than this was left by a killed process
 INDEX_COLUMNS = ("image", "reference", "content", "distortion", "level", "mos", "mos_std", "n_ratings", "split")
@@ -58,7 +61,8 @@ def build_embedded(folder: Path) -> None:
 def index_rows() -> list[tuple]:
     """Returns the rows of index.csv; the opinion columns stay empty, because nobody has rated these images."""
     return [(image_name(photo.name, distortion, level), f"references/{photo.name}.png", photo.name, distortion, level,
-             "", "", "", "") for photo in PHOTOGRAPHS for distortion in DISTORTIONS for level in range(1, N_LEVELS + 1)]
+             "", "", "", "")
+            for photo in PHOTOGRAPHS for distortion in EMBEDDED_DISTORTIONS for level in range(1, N_LEVELS + 1)]
 
 
 def image_name(photograph: str, distortion: str, level: int) -> str:
@@ -85,7 +89,8 @@ def write_images(folder: Path, progress: bool = True) -> dict[str, str]:
         return path, hash_pixels(pixels)
 
     jobs = [(name, "", 0) for name in photographs]
-    jobs += [(name, kind, level) for name in photographs for kind in DISTORTIONS for level in range(1, N_LEVELS + 1)]
+    jobs += [(name, kind, level)
+             for name in photographs for kind in EMBEDDED_DISTORTIONS for level in range(1, N_LEVELS + 1)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return dict(tqdm(pool.map(write, jobs), total=len(jobs), unit="image", desc="building 'embedded'",
                          disable=not progress))
