@@ -16,7 +16,7 @@ import torch
 
 from iqa_lab.images import check_images, few_at_a_time
 from iqa_lab.ops.color import rgb_to_lhm
-from iqa_lab.ops.elementwise import safe_power, safe_sqrt, similarity
+from iqa_lab.ops.elementwise import safe_power, similarity
 from iqa_lab.ops.filters import average_downsample, downsampling_factor, gradient_magnitude
 
 C1, C2, C3 = 140, 55, 550  # for values 0..255: of the gradients, of the gradients against the fused image, of chroma
@@ -71,8 +71,8 @@ def pool(gs: torch.Tensor, cs: torch.Tensor, combination: str) -> torch.Tensor:
         phase = math.pi * (GAMMA * (gs < 0).to(gs) + BETA * (cs < 0).to(cs))
     magnitude, phase = safe_power(magnitude, Q), Q * phase
     real, imaginary = magnitude * phase.cos(), magnitude * phase.sin()
-    deviation = [part - part.mean(1, keepdim=True) for part in (real, imaginary)]
-    mean_deviation = safe_sqrt(deviation[0] ** 2 + deviation[1] ** 2).pow(RHO).mean(1)
+    deviation = torch.stack([part - part.mean(1, keepdim=True) for part in (real, imaginary)])
+    mean_deviation = torch.linalg.vector_norm(deviation, dim=0).pow(RHO).mean(1)
     return safe_power(mean_deviation, O / RHO)
 
 
