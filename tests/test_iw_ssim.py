@@ -157,7 +157,7 @@ def test_strips_and_parts_of_the_batch_do_not_change_the_score(monkeypatch):
     distorted, reference = (torch.cat(images) for images in zip(pair(seed=8), pair(seed=9), strict=True))
     expected = iw_ssim(distorted, reference), iw_psnr(distorted, reference)
     monkeypatch.setattr(module, "STRIP_PIXELS", 190 * 17)
-    monkeypatch.setattr("iqa_lab.ops.statistics.PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr("iqa_lab.images.PIXELS_AT_ONCE", 1)
     torch.testing.assert_close(iw_ssim(distorted, reference), expected[0])
     torch.testing.assert_close(iw_psnr(distorted, reference), expected[1])
 

@@ -21,11 +21,11 @@ import torch
 from torch import nn
 
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images
+from iqa_lab.images import check_images, few_at_a_time
 from iqa_lab.ops.color import rgb_to_luma_matlab
 from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.resize import resize
-from iqa_lab.ops.statistics import WINDOW, few_at_a_time, fit_aggd, fit_ggd, gamma_ratio, mscn, neighbour_products
+from iqa_lab.ops.statistics import WINDOW, fit_aggd, fit_ggd, gamma_ratio, mscn, neighbour_products
 
 N_SCALES = 2
 MINIMUM_SIDE = WINDOW * 2 ** (N_SCALES - 1)  # the window fits into the smaller scale
@@ -76,7 +76,7 @@ def brisque_features(image: torch.Tensor) -> torch.Tensor:
         image: as :meth:`BRISQUE.forward`.
     """
     check_images(image, minimum_side=MINIMUM_SIDE)
-    return torch.cat([_features(part) for part in few_at_a_time(image)])
+    return torch.cat([_features(part) for (part,) in few_at_a_time(image)])
 
 
 def load_brisque_parameters(name: str) -> dict[str, np.ndarray]:

@@ -23,11 +23,11 @@ from scipy.io import loadmat
 from torch import nn
 
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images
+from iqa_lab.images import check_images, few_at_a_time
 from iqa_lab.ops.color import rgb_to_luma_matlab
 from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.resize import resize
-from iqa_lab.ops.statistics import few_at_a_time, fit_aggd, gamma_ratio, mscn, neighbour_products
+from iqa_lab.ops.statistics import fit_aggd, gamma_ratio, mscn, neighbour_products
 
 P = 96  # Section II-B: patch size in pixels at the first scale
 N_SCALES = 2
@@ -76,7 +76,7 @@ def niqe_features(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torc
         float64 (N, patches, 36), bool (N, patches), and mean sigma of the first scale (N, patches), eq. (11).
     """
     check_images(image, minimum_side=P)
-    parts = zip(*map(_features, few_at_a_time(image)), strict=True)
+    parts = zip(*(_features(part) for (part,) in few_at_a_time(image)), strict=True)
     return tuple(torch.cat(values) for values in parts)
 
 

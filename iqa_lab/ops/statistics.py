@@ -23,9 +23,6 @@ SHAPE_STEP = 0.001
 TINY = 1e-30  # keeps quotients of sums that are both zero finite; squares of real coefficients are above 1e-18
 
 
-PIXELS_AT_ONCE = 2**19  # float64 maps of more pixels leave the cache, and the time per image doubles
-
-
 class AGGD(NamedTuple):
     """An asymmetric generalised Gaussian: shape alpha, root mean squares of its negative and positive samples."""
 
@@ -34,11 +31,6 @@ class AGGD(NamedTuple):
     right: torch.Tensor
     n_left: torch.Tensor  # how many samples stood behind each side
     n_right: torch.Tensor
-
-
-def few_at_a_time(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Returns the batch (N, C, H, W) in parts of about ``PIXELS_AT_ONCE`` pixels, at least one image each."""
-    return images.split(max(1, PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])))
 
 
 def local_moments(x: torch.Tensor, padding: str) -> tuple[torch.Tensor, torch.Tensor]:
