@@ -32,8 +32,21 @@ def piq_call(metric: str) -> Call:
         "psnr": partial(piq.psnr, reduction="none"),
         "ssim": partial(piq.ssim, downsample=False, reduction="none"),
         "ms_ssim": partial(piq.multi_scale_ssim, reduction="none"),
+        "gmsd": partial(piq.gmsd, reduction="none"),
+        "mdsi": partial(piq.mdsi, reduction="none"),
+        "iw_ssim": partial(piq.information_weighted_ssim, reduction="none"),
+        "fsimc": partial(piq.fsim, reduction="none"),
+        "vsi": partial(piq.vsi, reduction="none"),
+        "vifp": partial(piq.vif_p, reduction="none"),
         "brisque": partial(piq.brisque, reduction="none"),
     }[metric]
+
+
+def piqa_call(metric: str) -> Call:
+    """Returns piqa's module."""
+    import piqa
+
+    return getattr(piqa, {"fsimc": "FSIM"}.get(metric, metric.upper()))(reduction="none")
 
 
 def torchmetrics_call(metric: str) -> Call:
@@ -44,6 +57,8 @@ def torchmetrics_call(metric: str) -> Call:
         "psnr": partial(image.peak_signal_noise_ratio, data_range=1.0, reduction="none", dim=(1, 2, 3)),
         "ssim": partial(image.structural_similarity_index_measure, data_range=1.0, reduction="none"),
         "ms_ssim": partial(image.multiscale_structural_similarity_index_measure, data_range=1.0, reduction="none"),
+        "vifp": lambda distorted, reference: image.visual_information_fidelity(255 * distorted, 255 * reference,
+                                                                               reduction="none"),
     }[metric]
 
 
@@ -84,10 +99,12 @@ def scikit_image_call(metric: str) -> Call:
 
 def pyiqa_call(metric: str) -> Call:
     """Returns pyiqa's module without its download and input-checking wrapper. BRISQUE and NIQE get our parameters."""
-    from pyiqa.archs import brisque_arch, niqe_arch, psnr_arch, ssim_arch
+    from pyiqa.archs import (brisque_arch, fsim_arch, gmsd_arch, mad_arch, niqe_arch, psnr_arch, ssim_arch, vif_arch,
+                             vsi_arch)
 
-    modules = {"psnr": psnr_arch.PSNR, "ssim": ssim_arch.SSIM, "ms_ssim": ssim_arch.MS_SSIM,
-               "brisque": brisque_arch.BRISQUE, "niqe": niqe_arch.NIQE}
+    modules = {"psnr": psnr_arch.PSNR, "ssim": ssim_arch.SSIM, "ms_ssim": ssim_arch.MS_SSIM, "gmsd": gmsd_arch.GMSD,
+               "fsimc": fsim_arch.FSIM, "vsi": vsi_arch.VSI, "vif": vif_arch.VIF,
+               "mad": partial(mad_arch.MAD, channels=1), "brisque": brisque_arch.BRISQUE, "niqe": niqe_arch.NIQE}
     if metric not in ("brisque", "niqe"):
         return modules[metric]()
     with tempfile.TemporaryDirectory() as folder:
@@ -98,12 +115,13 @@ def pyiqa_call(metric: str) -> Call:
 
 #: library, under the name of its distribution -> metrics it has in our configuration, and how to get one
 PEERS: dict[str, tuple[tuple[str, ...], Callable[[str], Call]]] = {
-    "piq": (("psnr", "ssim", "ms_ssim", "brisque"), piq_call),
-    "torchmetrics": (("psnr", "ssim", "ms_ssim"), torchmetrics_call),
+    "piq": (("psnr", "ssim", "ms_ssim", "gmsd", "mdsi", "iw_ssim", "fsimc", "vsi", "vifp", "brisque"), piq_call),
+    "piqa": (("gmsd", "mdsi", "fsimc", "vsi"), piqa_call),
+    "torchmetrics": (("psnr", "ssim", "ms_ssim", "vifp"), torchmetrics_call),
     "kornia": (("psnr", "ssim"), kornia_call),
     "pytorch-msssim": (("ssim", "ms_ssim"), pytorch_msssim_call),
     "scikit-image": (("psnr", "ssim"), scikit_image_call),
-    "pyiqa": (("psnr", "ssim", "ms_ssim", "brisque", "niqe"), pyiqa_call),
+    "pyiqa": (("psnr", "ssim", "ms_ssim", "gmsd", "fsimc", "vsi", "vif", "mad", "brisque", "niqe"), pyiqa_call),
 }
 FORWARD_ONLY = {"scikit-image"}  # NumPy: no gradients
 

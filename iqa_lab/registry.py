@@ -11,12 +11,23 @@ from functools import partial
 import torch
 from torch import nn
 
-from iqa_lab.full_reference.ms_ssim import ms_ssim
-from iqa_lab.full_reference.psnr import mse, psnr
+from iqa_lab.full_reference.fsim import fsim, fsimc
+from iqa_lab.full_reference.gmsd import gmsd
+from iqa_lab.full_reference.hdr_vdp import hdr_vdp
+from iqa_lab.full_reference.iw_ssim import iw_ssim
+from iqa_lab.full_reference.mad import mad
+from iqa_lab.full_reference.mdsi import mdsi
+from iqa_lab.full_reference.ms_ssim import ms_ssim, ms_ssim_mux
+from iqa_lab.full_reference.psnr import mse, psnr, psnr_y
+from iqa_lab.full_reference.psnr_hvs import psnr_hvs, psnr_hvs_m
 from iqa_lab.full_reference.ssim import ssim, ssim_auto
+from iqa_lab.full_reference.vif import vif, vifp
+from iqa_lab.full_reference.vsi import vsi
 from iqa_lab.no_reference.brisque import BRISQUE
 from iqa_lab.no_reference.cnniqa import CNNIQA
 from iqa_lab.no_reference.niqe import NIQE
+from iqa_lab.reduced_reference.rred import rred
+from iqa_lab.reduced_reference.wnism import wnism
 
 
 @dataclass(frozen=True)
@@ -27,10 +38,11 @@ class Metric:
         create: a function of images (training-free) or a class or partial that returns an nn.Module.
         kind: "FR" (called with distorted, reference), "RR" (likewise) or "NR" (called with image).
         higher_is_better: direction of the score.
-        score_range: smallest and largest possible score; the better end is the score of identical images.
+        score_range: smallest and largest possible score.
         paper: key in book/references.bib.
         chapter: number of the chapter that explains it.
         configuration: what exactly the name stands for, in words.
+        identity: score of identical images, None where it is the better end of the range.
     """
 
     create: Callable
@@ -40,6 +52,7 @@ class Metric:
     paper: str
     chapter: str
     configuration: str
+    identity: float | None = None
 
 
 _NIQE = partial(Metric, kind="NR", higher_is_better=False, score_range=(0, math.inf), paper="mittal2013niqe", chapter="03")
@@ -50,10 +63,39 @@ _CNNIQA = partial(Metric, kind="NR", score_range=(-math.inf, math.inf), paper="k
 METRICS: dict[str, Metric] = {
     "mse": Metric(mse, "FR", False, (0, 1), "wang2009mse", "02", "RGB in [0, 1], one mean over channels and pixels"),
     "psnr": Metric(psnr, "FR", True, (0, math.inf), "wang2009mse", "02", "decibels; RGB, one MSE over all channels"),
+    "psnr_y": Metric(psnr_y, "FR", True, (0, math.inf), "wang2009mse", "02",
+                     "decibels; luma 16 to 235 rounded as MATLAB's rgb2ycbcr, peak 255"),
+    "psnr_hvs": Metric(psnr_hvs, "FR", True, (-math.inf, math.inf), "egiazarian2006psnrhvs", "07",
+                       "decibels; MATLAB gray, 8x8 DCT weighted by contrast sensitivity"),
+    "psnr_hvs_m": Metric(psnr_hvs_m, "FR", True, (-math.inf, math.inf), "ponomarenko2007psnrhvsm", "07",
+                         "as psnr_hvs, less what the image masks"),
     "ssim": Metric(ssim, "FR", True, (-1, 1), "wang2004ssim", "02", "MATLAB gray, 11x11 Gaussian, no downsampling"),
     "ssim_auto": Metric(ssim_auto, "FR", True, (-1, 1), "wang2004ssim", "02",
                         "as ssim, downsampled to about 256 pixels first (the authors' later code)"),
     "ms_ssim": Metric(ms_ssim, "FR", True, (0, 1), "wang2003msssim", "02", "MATLAB gray, 5 scales, product form"),
+    "ms_ssim_mux": Metric(ms_ssim_mux, "FR", True, (0, 1), "wang2003msssim", "06",
+                          "as ms_ssim, in the form of MeTriX MuX: 9/7 wavelet filter, means of the factors apart"),
+    "iw_ssim": Metric(iw_ssim, "FR", True, (0, 1), "wang2011information", "06",
+                      "MATLAB gray, Laplacian pyramid of 5 scales, information content weights"),
+    "gmsd": Metric(gmsd, "FR", False, (0, 0.58), "xue2014gmsd", "06", "MATLAB gray, downsampled by 2"),
+    "mdsi": Metric(mdsi, "FR", False, (0, math.inf), "nafchi2016mdsi", "06",
+                   "RGB, downsampled to about 256 pixels, sum of gradient and chroma similarity"),
+    "fsim": Metric(fsim, "FR", True, (0, 1), "zhang2011fsim", "07", "luma, downsampled to about 256 pixels"),
+    "fsimc": Metric(fsimc, "FR", True, (0, 1), "zhang2011fsim", "07", "as fsim, with the two chroma channels of YIQ"),
+    "vsi": Metric(vsi, "FR", True, (0, 1), "zhang2014vsi", "07", "RGB, SDSP saliency, downsampled to about 256 pixels"),
+    "vif": Metric(vif, "FR", True, (0, math.inf), "sheikh2006vif", "06",
+                  "MATLAB gray, steerable pyramid, the authors' wavelet release", identity=1),
+    "vifp": Metric(vifp, "FR", True, (0, math.inf), "sheikh2006vif", "06", "MATLAB gray, pixel domain, 4 scales", identity=1),
+    "mad": Metric(mad, "FR", False, (0, math.inf), "larson2010mad", "07",
+                  "MATLAB gray, the authors' code of 2011, no downsampling"),
+    "hdr_vdp": Metric(hdr_vdp, "FR", True, (-math.inf, 100), "mantiuk2011hdrvdp", "08",
+                      "quality Q of version 2.2.1, sRGB display of 1 to 100 cd/m2, 30 pixels per degree"),
+    "rred": Metric(rred, "RR", False, (0, math.inf), "soundararajan2012rred", "09",
+                   "MATLAB gray, one subband, one number for each 3x3 block of it"),
+    "rred_1": Metric(partial(rred, cell=None), "RR", False, (0, math.inf), "soundararajan2012rred", "09",
+                     "as rred, one number of the reference"),
+    "wnism": Metric(wnism, "RR", False, (0, math.inf), "wang2005reduced", "09",
+                    "MATLAB gray, 18 numbers of the reference in 162 bits"),
     "brisque": _BRISQUE(partial(BRISQUE, parameters="brisque_livec"),
                         configuration="regressor trained by this project on 387 LIVE in the Wild photos"),
     "brisque_live": _BRISQUE(partial(BRISQUE, parameters="brisque_live"),
@@ -111,17 +153,22 @@ def create_metric(name: str, device: torch.device | str = "cpu", **options) -> n
     """
     row = find_metric(name)
     try:
-        is_module = isinstance(row.create, partial) or isinstance(row.create, type)
-        module = row.create(**options) if is_module else FunctionMetric(row.create, **checked(row.create, options))
+        is_class = isinstance(unwrapped(row.create), type)
+        module = row.create(**options) if is_class else FunctionMetric(row.create, **checked(row.create, options))
     except TypeError as error:
         raise TypeError(f"Metric {name!r}: {error}; see help(iqa_lab.METRICS[{name!r}].create).") from error
     module.name, module.kind, module.higher_is_better = name, row.kind, row.higher_is_better
     return module.eval().to(device)
 
 
+def unwrapped(create: Callable) -> Callable:
+    """Returns the function or class behind a registry row, without the options that the row fixes."""
+    return create.func if isinstance(create, partial) else create
+
+
 def checked(function: Callable, options: dict) -> dict:
     """Returns the options; TypeError when the function does not know one (a partial would tell only when called)."""
-    known = function.__kwdefaults__ or {}
+    known = unwrapped(function).__kwdefaults__ or {}
     for option in options:
         if option not in known:
             raise TypeError(f"unknown option {option!r}, expected one of {sorted(known) or 'none'}")

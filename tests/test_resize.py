@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iqa_lab.ops.resize import cubic, resize, resize_matrix, triangle
+from iqa_lab.ops.resize import cubic, resize, resize_taps, triangle
 
 RAMP = torch.arange(16, dtype=torch.float64).view(1, 1, 4, 4)
 
@@ -57,8 +57,8 @@ def test_any_length_and_scale_is_the_slow_loop(length, scale, method):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 40), st.integers(2, 40))
-def test_rows_of_the_matrix_sum_to_one(length, size):
-    np.testing.assert_allclose(resize_matrix(length, size, size / length).sum(1).numpy(), 1, atol=1e-12)
+def test_weights_of_every_sample_sum_to_one(length, size):
+    np.testing.assert_allclose(resize_taps(length, size, size / length)[1].sum(0).numpy(), 1, atol=1e-12)
 
 
 def test_batches_types_and_gradients():

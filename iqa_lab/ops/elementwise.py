@@ -67,7 +67,7 @@ def real_power(x: torch.Tensor, exponent: float) -> torch.Tensor:
     """
     nonzero = x != 0
     magnitude = torch.where(nonzero, x, 1).abs() ** exponent * nonzero
-    return torch.where(x < 0, math.cos(math.pi * exponent), 1.0).to(x) * magnitude
+    return torch.where(x < 0, math.cos(math.pi * exponent) * magnitude, magnitude)
 
 
 def safe_power(x: torch.Tensor, exponent: float) -> torch.Tensor:

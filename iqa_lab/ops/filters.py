@@ -109,9 +109,10 @@ def average_downsample(x: torch.Tensor, factor: int) -> torch.Tensor:
     if factor == 1:
         return x
     before = (factor - 1) // 2
-    after = [(-(-side // factor) - 1) * factor + factor - before - side for side in x.shape[2:]]
-    padded = F.pad(x, (before, max(0, after[1]), before, max(0, after[0])))
-    return F.avg_pool2d(padded, factor)
+    height, width = (-(-side // factor) for side in x.shape[2:])
+    padded = F.pad(x, (before, width * factor - before - x.shape[3], before, height * factor - before - x.shape[2]))
+    rows = padded.unflatten(2, (height, factor)).sum(3)  # two sums are several times as fast as avg_pool2d on a CPU
+    return sum(rows[..., k::factor] for k in range(factor)) / factor**2
 
 
 #: operator -> weights (outer, middle) of the three rows whose right and left neighbours are subtracted
