@@ -141,8 +141,9 @@ def test_the_fit_reaches_zero_where_empty_bins_allow_it():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.floats(0.5, 8), st.floats(0.5, 1.6))
+@given(st.floats(2, 8), st.floats(0.5, 1.6))
 def test_the_fit_finds_the_parameters_of_a_model(s, p):
+    """From the width of a bin on: below it the histogram is one high bin and its neighbours, which two numbers overfit."""
     scale, shape = fit_ggd_histogram(ggd_histogram(double([s]), double([p])))
     assert scale.item() == pytest.approx(s, rel=1e-3) and shape.item() == pytest.approx(p, rel=1e-3)
 
