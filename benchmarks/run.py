@@ -31,7 +31,7 @@ GRAY_METRICS = ("ssim", "ms_ssim", "iw_ssim", "vif", "vifp", "mad")  # measured 
 NO_REFERENCE = ("brisque", "niqe")
 LARGEST_BATCH = {"mad": 1}  # its one peer takes 6 seconds for an image of 512 x 384
 MODES = ("forward", "forward+backward")
-SIZES, BATCHES, SECONDS = ((384, 512), (768, 1024)), (1, 8), 0.8  # height, width; seconds per library and case
+SIZES, BATCHES, SECONDS = ((384, 512), (768, 1024)), (1, 8), 0.5  # height, width; seconds per library and case
 QUICK_SIZES, QUICK_BATCHES, QUICK_SECONDS = ((192, 256),), (1,), 0.05
 LINEARITY_BATCHES, LINEARITY_SIDES, LINEARITY_REFERENCE = (1, 2, 4, 8, 16), (256, 512, 768, 1024, 1536), (1, 512)
 
