@@ -99,12 +99,11 @@ def scikit_image_call(metric: str) -> Call:
 
 def pyiqa_call(metric: str) -> Call:
     """Returns pyiqa's module without its download and input-checking wrapper. BRISQUE and NIQE get our parameters."""
-    from pyiqa.archs import (brisque_arch, fsim_arch, gmsd_arch, mad_arch, niqe_arch, psnr_arch, ssim_arch, vif_arch,
-                             vsi_arch)
+    from pyiqa.archs import brisque_arch, fsim_arch, gmsd_arch, niqe_arch, psnr_arch, ssim_arch, vif_arch, vsi_arch
 
     modules = {"psnr": psnr_arch.PSNR, "ssim": ssim_arch.SSIM, "ms_ssim": ssim_arch.MS_SSIM, "gmsd": gmsd_arch.GMSD,
                "fsimc": fsim_arch.FSIM, "vsi": vsi_arch.VSI, "vif": vif_arch.VIF,
-               "mad": partial(mad_arch.MAD, channels=1), "brisque": brisque_arch.BRISQUE, "niqe": niqe_arch.NIQE}
+               "brisque": brisque_arch.BRISQUE, "niqe": niqe_arch.NIQE}
     if metric not in ("brisque", "niqe"):
         return modules[metric]()
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +120,7 @@ PEERS: dict[str, tuple[tuple[str, ...], Callable[[str], Call]]] = {
     "kornia": (("psnr", "ssim"), kornia_call),
     "pytorch-msssim": (("ssim", "ms_ssim"), pytorch_msssim_call),
     "scikit-image": (("psnr", "ssim"), scikit_image_call),
-    "pyiqa": (("psnr", "ssim", "ms_ssim", "gmsd", "fsimc", "vsi", "vif", "mad", "brisque", "niqe"), pyiqa_call),
+    "pyiqa": (("psnr", "ssim", "ms_ssim", "gmsd", "fsimc", "vsi", "vif", "brisque", "niqe"), pyiqa_call),
 }
 FORWARD_ONLY = {"scikit-image"}  # NumPy: no gradients
 
