@@ -27,7 +27,7 @@ from photographs import image_pairs
 RESULTS = Path(__file__).parent / "results"
 OURS = "iqa-lab"
 METRICS = ("psnr", "ssim", "ms_ssim", "iw_ssim", "gmsd", "mdsi", "fsimc", "vsi", "vif", "vifp", "brisque", "niqe")
-GRAY_METRICS = ("ssim", "ms_ssim", "iw_ssim", "vif", "vifp")  # measured on one channel: the libraries disagree on how to make it
+GRAY_METRICS = ("ssim", "ms_ssim", "iw_ssim", "vifp")  # measured on one channel: the libraries disagree on how to make it
 NO_REFERENCE = ("brisque", "niqe")
 LARGEST_BATCH = {"vif": 1}  # its one peer takes seconds for an image
 MODES = ("forward", "forward+backward")

@@ -16,13 +16,13 @@ import torch
 
 from iqa_lab.images import check_images, few_at_a_time
 from iqa_lab.ops.color import rgb_to_lhm
-from iqa_lab.ops.elementwise import safe_power, similarity
+from iqa_lab.ops.elementwise import safe_power, safe_sqrt, similarity
 from iqa_lab.ops.filters import average_downsample, downsampling_factor, gradient_magnitude
 
 C1, C2, C3 = 140, 55, 550  # for values 0..255: of the gradients, of the gradients against the fused image, of chroma
 ALPHA = 0.6  # weight of the gradient similarity in the sum
 GAMMA, BETA = 0.2, 0.1  # exponents of gradient and chromaticity similarity in the product
-Q, RHO, O = 1 / 4, 1, 1 / 4  # deviation pooling: of GCS^q, to the power rho, and the mean's power o / rho
+Q, O = 1 / 4, 1 / 4  # deviation pooling: of GCS^q (rho = 1), and the power o of its mean
 MINIMUM_SIDE = 3
 
 
@@ -65,15 +65,14 @@ def pool(gs: torch.Tensor, cs: torch.Tensor, combination: str) -> torch.Tensor:
     gs, cs = gs.flatten(1), cs.flatten(1)
     if combination == "sum":
         gcs = ALPHA * gs + (1 - ALPHA) * cs
-        magnitude, phase = gcs.abs(), math.pi * (gcs < 0).to(gcs)
+        magnitude, phase = gcs.abs(), Q * math.pi * (gcs < 0).to(gcs)
     else:
         magnitude = safe_power(gs.abs(), GAMMA) * safe_power(cs.abs(), BETA)
-        phase = math.pi * (GAMMA * (gs < 0).to(gs) + BETA * (cs < 0).to(cs))
-    magnitude, phase = safe_power(magnitude, Q), Q * phase
-    real, imaginary = magnitude * phase.cos(), magnitude * phase.sin()
-    deviation = torch.stack([part - part.mean(1, keepdim=True) for part in (real, imaginary)])
-    mean_deviation = torch.linalg.vector_norm(deviation, dim=0).pow(RHO).mean(1)
-    return safe_power(mean_deviation, O / RHO)
+        phase = Q * math.pi * (GAMMA * (gs < 0).to(gs) + BETA * (cs < 0).to(cs))
+    root = safe_sqrt(safe_sqrt(magnitude))  # the power Q = 1 / 4, several times as fast
+    real, imaginary = root * phase.cos(), root * phase.sin()
+    squares = (real - real.mean(1, keepdim=True)) ** 2 + (imaginary - imaginary.mean(1, keepdim=True)) ** 2
+    return safe_power((safe_sqrt(squares) * (squares > 0)).mean(1), O)
 
 
 def mdsi(distorted: torch.Tensor, reference: torch.Tensor, *, combination: str = "sum") -> torch.Tensor:
