@@ -185,7 +185,7 @@ def hdr_vdp(distorted: torch.Tensor, reference: torch.Tensor, *, encoding: str =
     Args:
         distorted, reference: shape (N, C, H, W), values in [0, 1], sides of 17 pixels or more.
         encoding: ``"sRGB-display"``, where each channel of RGB images excites the receptors in its own way, or
-            ``"luma-display"``, where images are turned to gray; see :mod:`iqa_lab.ops.display`.
+            ``"luma-display"``, where images are turned to gray; see ``iqa_lab.ops.display``.
         pixels_per_degree: of visual angle, see :func:`iqa_lab.ops.display.pixels_per_degree`.
         rgb_display: spectrum of the three channels: ``"ccfl-lcd"``, ``"led-lcd"`` or ``"crt"``.
 

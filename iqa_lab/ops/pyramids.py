@@ -52,7 +52,7 @@ def steerable_pyramid(x: torch.Tensor, levels: int, name: str = "sp5",
     Args:
         x: shape (N, 1, H, W).
         levels: number of levels with oriented bands.
-        name: filters, as in :func:`steerable_filters`.
+        name: filters, as in ``steerable_filters``.
         orientations: compute only these bands of each level, counted as in the filter file; default all.
     """
     filters = steerable_filters(name, x.dtype, x.device)
@@ -142,7 +142,7 @@ def reconstruct(pyramid: SteerablePyramid, name: str = "sp5") -> torch.Tensor:
 
     Args:
         pyramid: with all orientations.
-        name: filters, as in :func:`steerable_filters`.
+        name: filters, as in ``steerable_filters``.
     """
     filters = steerable_filters(name, pyramid.highpass.dtype, pyramid.highpass.device)
     image = pyramid.lowpass
