@@ -11,6 +11,8 @@ document.addEventListener("DOMContentLoaded", () => {
       summary.setAttribute("aria-label", "Show or hide the pages of this part");
     }
   });
+  // The index of source pages puts the list of a package's modules beside the package's entry instead of into it.
+  document.querySelectorAll("ul > li + ul").forEach((list) => list.previousElementSibling.append(list));
   // A box that scrolls must be reachable with the keyboard.
   const scrollable = "pre, div.cell_output, div.text_html, figure, .pst-scrollable-table-container, div.math";
   const makeReachable = () => document.querySelectorAll(scrollable).forEach((box) => {
