@@ -22,6 +22,7 @@ import torch
 
 from iqa_lab.images import check_images, few_at_a_time
 from iqa_lab.ops.color import rgb_to_luma_matlab
+from iqa_lab.ops.contrast_sensitivity import csf_mannos_sakrison1974
 from iqa_lab.ops.elementwise import safe_power, safe_sqrt
 from iqa_lab.ops.filters import box_kernel, filter_separable
 from iqa_lab.ops.fourier import FLAT, LogGabor, even_part, log_gabor_factors
@@ -98,15 +99,14 @@ def standard_deviation(variance: torch.Tensor, n: int) -> torch.Tensor:
 def contrast_sensitivity(height: int, width: int, device: torch.device | str = "cpu") -> torch.Tensor:
     """Returns the contrast sensitivity for ``rfft2``, shape (H, W // 2 + 1), float64.
 
-    2.6 (0.0192 + 0.114 f) exp(-(0.114 f)^1.1), 3 dB less along the diagonals. The code divides both axes by the width,
+    That of Mannos and Sakrison, with frequencies stretched along the diagonals. The code divides both axes by the width,
     samples an even axis half a step off its frequencies, and takes the real part of the response: the even part below.
     """
     rows, columns = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2 for n in (height, width))
     rows, columns = (2 * NYQUIST / width * axis for axis in (rows, columns))
     angle = torch.atan2(rows[:, None], columns)
     f = torch.hypot(rows[:, None], columns) / (0.15 * (4 * angle).cos() + 0.85)
-    sensitivity = 2.6 * (0.0192 + 0.114 * f) * torch.exp(-(0.114 * f) ** 1.1)
-    sensitivity = torch.where(f < CSF_CORNER, CSF_MAXIMUM, sensitivity)
+    sensitivity = torch.where(f < CSF_CORNER, CSF_MAXIMUM, csf_mannos_sakrison1974(f))
     return even_part(torch.fft.ifftshift(sensitivity))[:, :width // 2 + 1].to(device)
 
 

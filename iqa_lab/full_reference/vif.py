@@ -27,7 +27,7 @@ from iqa_lab.images import check_images, few_at_a_time
 from iqa_lab.ops.color import Luma, rgb_to_luma_matlab
 from iqa_lab.ops.correlation import correlate_axis
 from iqa_lab.ops.filters import filter_separable, gaussian_kernel
-from iqa_lab.ops.pyramids import steerable_pyramid
+from iqa_lab.ops.pyramids import lowpass_images, oriented_bands
 
 L = 255  # pixels are 0..255; both noise variances below are defined on this range
 M = 3  # a vector holds M x M neighbouring coefficients
@@ -147,10 +147,9 @@ def vif_levels(distorted: torch.Tensor, reference: torch.Tensor, *,
     Args and errors: as :func:`vif`.
     """
     check_images(distorted, reference, minimum_side=MINIMUM_SIDE)
-    grays = _centred_gray(distorted, reference, luma)
-    x_bands, y_bands = (steerable_pyramid(gray, LEVELS, FILTERS, ORIENTATIONS).bands for gray in grays)
-    for x, y, window in zip(x_bands, y_bands, WINDOWS, strict=True):
-        yield subband_information(x, y, window)
+    pyramids = (lowpass_images(gray, LEVELS, FILTERS) for gray in _centred_gray(distorted, reference, luma))
+    for *images, window in zip(*pyramids, WINDOWS, strict=True):
+        yield subband_information(*(oriented_bands(image, FILTERS, ORIENTATIONS) for image in images), window)
 
 
 def vifp_scales(distorted: torch.Tensor, reference: torch.Tensor, *,

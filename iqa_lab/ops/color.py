@@ -16,13 +16,14 @@ LUMA_MATLAB = (0.298936021293775, 0.587043074451121, 0.114020904255103)
 LUMA_PIL = (19595 / 65536, 38470 / 65536, 7471 / 65536)
 #: Luma of BT.601 in studio range 16..235, per unit of R, G, B in [0, 1] (MATLAB's rgb2ycbcr).
 LUMA_STUDIO = (65.481, 128.553, 24.966)
-#: Luminance and the two chromaticity channels of MDSI (Gaussian colour model of Geusebroek et al. 2001, but for L).
-RGB_TO_LHM = ((0.2989, 0.5870, 0.1140), (0.30, 0.04, -0.35), (0.34, -0.60, 0.17))
-
+#: The two opponent channels of the Gaussian colour model of Geusebroek et al. 2001.
+OPPONENT = ((0.30, 0.04, -0.35), (0.34, -0.60, 0.17))
+#: Luminance and the two chromaticity channels of MDSI.
+RGB_TO_LHM = ((0.2989, 0.5870, 0.1140), *OPPONENT)
 #: YIQ as FSIM prints it, eq. (13): luma and two chromaticities that are 0 for gray.
 RGB_TO_YIQ = (LUMA_BT601, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
-#: Luminance and two opponent channels of VSI, eq. (11), after Geusebroek et al. 2001.
-RGB_TO_LMN = ((0.06, 0.63, 0.27), (0.30, 0.04, -0.35), (0.34, -0.60, 0.17))
+#: Luminance and two opponent channels of VSI, eq. (11).
+RGB_TO_LMN = ((0.06, 0.63, 0.27), *OPPONENT)
 #: Linear sRGB to CIE XYZ (D65).
 RGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 #: White points X, Y, Z for :func:`rgb_to_lab`.

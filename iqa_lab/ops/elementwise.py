@@ -11,7 +11,7 @@ import torch
 #: most, and the next value below a half is 1.4e-5 (MATLAB's luma) or 1.5e-5 (Pillow's) away.
 TIE_GUARD = {torch.float32: 2e-5, torch.float64: 7.63e-6}
 
-TINY = 1e-30  # below every square of a difference that means something, above the smallest float32
+TINY = 1e-30  # under roots and quotients: below every square that means something, above the smallest float32
 
 
 def round_half_up(x: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-
 BLOCK = 4  # of 2, 3, 4 and 6 the fastest
 
 
@@ -56,12 +55,34 @@ def steerable_pyramid(x: torch.Tensor, levels: int, name: str = "sp5",
         orientations: compute only these bands of each level, counted as in the filter file; default all.
     """
     filters = steerable_filters(name, x.dtype, x.device)
-    kernels = filters["bands"] if orientations is None else filters["bands"][list(orientations)]
-    lowpass, bands = correlate_reflect(x, filters["lo0"]), []
-    for _ in range(levels):
-        bands.append(correlate_reflect(lowpass, kernels))
-        lowpass = correlate_reflect(lowpass, filters["lo"], stride=2)
+    *images, lowpass = lowpass_images(x, levels + 1, name)
+    bands = [oriented_bands(image, name, orientations) for image in images]
     return SteerablePyramid(correlate_reflect(x, filters["hi0"]), bands, lowpass)
+
+
+def lowpass_images(x: torch.Tensor, levels: int, name: str = "sp5") -> list[torch.Tensor]:
+    """Returns the image without its highest frequencies, and that halved again and again: ``levels`` images.
+
+    Args:
+        x, name: as :func:`steerable_pyramid`.
+        levels: 1 or more.
+    """
+    filters = steerable_filters(name, x.dtype, x.device)
+    images = [correlate_reflect(x, filters["lo0"])]
+    while len(images) < levels:
+        images.append(correlate_reflect(images[-1], filters["lo"], stride=2))
+    return images
+
+
+def oriented_bands(image: torch.Tensor, name: str = "sp5", orientations: tuple[int, ...] | None = None) -> torch.Tensor:
+    """Returns the bands of one level, (N, O, H, W), of one of the :func:`lowpass_images`.
+
+    Args:
+        image: shape (N, 1, H, W).
+        name, orientations: as :func:`steerable_pyramid`.
+    """
+    kernels = steerable_filters(name, image.dtype, image.device)["bands"]
+    return correlate_reflect(image, kernels if orientations is None else kernels[list(orientations)])
 
 
 def maximum_levels(height: int, width: int, name: str = "sp5") -> int:

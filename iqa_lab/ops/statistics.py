@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from iqa_lab.ops.correlation import correlate_axis
-from iqa_lab.ops.elementwise import safe_sqrt
+from iqa_lab.ops.elementwise import TINY, safe_sqrt
 from iqa_lab.ops.filters import gaussian_kernel
 
 WINDOW, SIGMA = 7, 7 / 6  # the circular-symmetric Gaussian window, "sampled out to 3 standard deviations"
@@ -20,7 +20,6 @@ C = 1.0  # keeps the quotient stable where the image is flat; pixels are 0..255
 #: |x - mu| / (sigma + C) below this is rounding error of a flat neighbourhood (seen: 1e-13), never a grey value (1e-4).
 DEAD_ZONE = 1e-9
 SHAPE_STEP = 0.001
-TINY = 1e-30  # keeps quotients of sums that are both zero finite; squares of real coefficients are above 1e-18
 
 
 class AGGD(NamedTuple):
@@ -42,7 +41,7 @@ def local_moments(x: torch.Tensor, padding: str) -> tuple[torch.Tensor, torch.Te
     """
     taps = tuple(gaussian_kernel(WINDOW, SIGMA, torch.float64).tolist())
     mu, mean_square = (correlate_axis(correlate_axis(v, taps, 2, padding), taps, 3, padding) for v in (x, x * x))
-    return mu, (mean_square - mu * mu).abs().clamp_min(TINY).sqrt()
+    return mu, safe_sqrt((mean_square - mu * mu).abs())
 
 
 def mscn(x: torch.Tensor, padding: str) -> tuple[torch.Tensor, torch.Tensor]:

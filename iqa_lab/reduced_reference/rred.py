@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from iqa_lab.full_reference.vif import FILTERS, LEVELS, MINIMUM_SIDE, L, M, gsm_parameters
 from iqa_lab.images import check_images, few_at_a_time
 from iqa_lab.ops.color import Luma, rgb_to_luma_matlab
-from iqa_lab.ops.pyramids import correlate_reflect, steerable_filters
+from iqa_lab.ops.pyramids import lowpass_images, oriented_bands
 
 ORIENTATION = 3  # extract_info.m: "vertically oriented", band 4 of the list from coarse to fine, here counted from 0
 SIGMA_N2 = 0.1  # extract_info.m: sigma_nsq, the variance of the visual noise
@@ -34,11 +34,7 @@ def coarsest_band(gray: torch.Tensor) -> torch.Tensor:
     Args:
         gray: images (N, 1, H, W) on 0..255.
     """
-    filters = steerable_filters(FILTERS, gray.dtype, gray.device)
-    lowpass = correlate_reflect(gray, filters["lo0"])
-    for _ in range(LEVELS - 1):
-        lowpass = correlate_reflect(lowpass, filters["lo"], stride=2)
-    return correlate_reflect(lowpass, filters["bands"][[ORIENTATION]])
+    return oriented_bands(lowpass_images(gray, LEVELS, FILTERS)[-1], FILTERS, (ORIENTATION,))
 
 
 def scaled_entropies(band: torch.Tensor) -> torch.Tensor:
