@@ -133,7 +133,7 @@ def peers_of(metric: str, backward: bool) -> list[str]:
 
 def _support_vectors() -> tuple[torch.Tensor, torch.Tensor]:
     """Returns coefficients (S,) and support vectors (S, 36) of our BRISQUE, in float32 as the peers have theirs."""
-    ours: nn.Module = create_metric("brisque")
+    ours: nn.Module = create_metric("brisque").regressor
     return ours.coefficients.float(), ours.support_vectors.float()
 
 

@@ -16,17 +16,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images, few_at_a_time
+from iqa_lab.no_reference.regression import SupportVectorRegressor, load_regressor, parse_libsvm_model, parse_libsvm_range
 from iqa_lab.ops.color import rgb_to_luma_matlab
 from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.resize import resize
 from iqa_lab.ops.statistics import WINDOW, fit_aggd, fit_ggd, gamma_ratio, mscn, neighbour_products
 
+OFFICIAL = "brisque_live"
 N_SCALES = 2
 MINIMUM_SIDE = WINDOW * 2 ** (N_SCALES - 1)  # the window fits into the smaller scale
 SHIFTS = ((0, 1), (1, 0), (1, 1), (-1, 1))  # rows, columns: eqs. (7)-(10), horizontal, vertical and both diagonals
@@ -39,16 +40,16 @@ class BRISQUE(nn.Module):
 
     Args:
         parameters: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`: ``"brisque_livec"`` (trained by this project on
-            LIVE in the Wild, 100 - MOS; shipped) or ``"brisque_live"`` (the authors', LIVE release 2, DMOS).
+            LIVE in the Wild, 100 - MOS; shipped) or ``"brisque_live"`` (the authors', LIVE release 2, DMOS); or the path
+            of a regressor that ``iqa-lab train brisque`` wrote.
 
     Raises:
         FileNotFoundError: the parameter file is absent; the message says where it comes from.
     """
 
-    def __init__(self, *, parameters: str = "brisque_livec") -> None:
+    def __init__(self, *, parameters: str | Path = "brisque_livec") -> None:
         super().__init__()
-        for name, array in load_brisque_parameters(parameters).items():
-            self.register_buffer(name, torch.from_numpy(array))
+        self.regressor = load_official() if parameters == OFFICIAL else load_regressor(parameters)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns the regressed score of each image, shape (N,).
@@ -56,17 +57,7 @@ class BRISQUE(nn.Module):
         Args:
             image: shape (N, C, H, W), RGB or gray in [0, 1], sides of at least 14 pixels.
         """
-        return self.regress(brisque_features(image)).to(image.dtype)
-
-    def regress(self, features: torch.Tensor) -> torch.Tensor:
-        """Returns sum_i coefficient_i exp(-gamma |f - sv_i|^2) + bias over the scaled features f, float64 (N,).
-
-        Args:
-            features: shape (N, 36), as :func:`brisque_features` returns them.
-        """
-        scaled = 2 * (features - self.feature_min) / (self.feature_max - self.feature_min) - 1
-        distance = (scaled[:, None] - self.support_vectors).square().sum(-1)  # N, support vectors
-        return torch.exp(-self.gamma * distance) @ self.coefficients + self.bias
+        return self.regressor(brisque_features(image)).to(image.dtype)
 
 
 def brisque_features(image: torch.Tensor) -> torch.Tensor:
@@ -79,43 +70,11 @@ def brisque_features(image: torch.Tensor) -> torch.Tensor:
     return torch.cat([_features(part) for (part,) in few_at_a_time(image)])
 
 
-def load_brisque_parameters(name: str) -> dict[str, np.ndarray]:
-    """Returns support_vectors (S, 36), coefficients (S,), gamma, bias, feature_min (36,) and feature_max (36,).
-
-    Args:
-        name: in ``WEIGHTS``; the authors' model has its scaling in a second file, ``<name>_range``.
-    """
-    path = find_weights(name)
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    return parse_libsvm_model(path) | parse_libsvm_range(find_weights(f"{name}_range"))
-
-
-def parse_libsvm_model(path: Path) -> dict[str, np.ndarray]:
-    """Returns support vectors, coefficients, gamma and bias of a libsvm text model (epsilon-SVR with RBF kernel)."""
-    head, _, body = path.read_text().partition("\nSV\n")
-    facts = dict(line.split(maxsplit=1) for line in head.splitlines())
-    if (facts.get("svm_type"), facts.get("kernel_type")) != ("epsilon_svr", "rbf"):
-        raise ValueError(f"Expected an epsilon_svr model with rbf kernel, got {facts.get('svm_type')} with "
-                         f"{facts.get('kernel_type')} in {path}.")
-    rows = [line.split() for line in body.splitlines() if line.strip()]
-    support_vectors = np.zeros((len(rows), 36))
-    for vector, row in zip(support_vectors, rows, strict=True):
-        for entry in row[1:]:  # sparse: zeros are not written
-            index, value = entry.split(":")
-            vector[int(index) - 1] = float(value)
-    return {"support_vectors": support_vectors, "coefficients": np.array([float(row[0]) for row in rows]),
-            "gamma": np.array(float(facts["gamma"])), "bias": np.array(-float(facts["rho"]))}
-
-
-def parse_libsvm_range(path: Path) -> dict[str, np.ndarray]:
-    """Returns smallest and largest value of each feature from a file of svm-scale to [-1, 1]."""
-    head, target, *rows = path.read_text().splitlines()
-    if (head.strip(), target.split()) != ("x", ["-1", "1"]):
-        raise ValueError(f"Expected an svm-scale file that begins with 'x' and '-1 1', got {head!r}, {target!r} in {path}.")
-    table = np.array([row.split() for row in rows], dtype=np.float64)  # feature number, min, max
-    return {"feature_min": table[:, 1].copy(), "feature_max": table[:, 2].copy()}
+def load_official() -> SupportVectorRegressor:
+    """Returns the authors' regressor from its two text files, that of the model and that of the scaling."""
+    scaling = parse_libsvm_range(find_weights(f"{OFFICIAL}_range"))
+    model = parse_libsvm_model(find_weights(OFFICIAL), len(scaling["feature_min"]))
+    return SupportVectorRegressor(model | scaling)
 
 
 def _features(image: torch.Tensor) -> torch.Tensor:

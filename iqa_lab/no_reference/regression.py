@@ -1,0 +1,145 @@
+"""Support vector regression of features to a score: the second stage of most opinion-aware systems, in PyTorch.
+
+Paper: A. J. Smola, B. Schoelkopf, "A tutorial on support vector regression", Statistics and Computing 14(3), 2004,
+    doi:10.1023/B:STCO.0000035301.49549.88.
+Reference: libsvm 3 (C.-C. Chang, C.-J. Lin), whose models the authors of BRISQUE, GM-LOG and DIIVINE publish.
+Deviations: none. Models are fitted by scikit-learn (iqa_lab.training.regressors), which is libsvm inside, and stored as
+    plain arrays.
+Chapter: 03
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from iqa_lab.backbones.weights import find_weights
+
+KERNELS = {frozenset({"support_vectors", "coefficients", "gamma", "bias"}): "RBF", frozenset({"weights", "bias"}): "linear"}
+SCALING = frozenset({"feature_min", "feature_max"})
+RBF, EPSILON_SVR = 2, 3  # libsvm's numbers
+
+
+class SupportVectorRegressor(nn.Module):
+    """A fitted support vector regression with linear or radial kernel, in float64.
+
+    Args:
+        arrays: of a linear model ``weights`` (D,) and ``bias``; of a radial one ``support_vectors`` (S, D),
+            ``coefficients`` (S,), ``gamma`` and ``bias``. In both, ``feature_min`` and ``feature_max`` (D,) if the
+            features are scaled to [-1, 1] first, without clipping.
+
+    Raises:
+        ValueError: other arrays, or arrays that do not fit together.
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        check_arrays(arrays)
+        for name, array in arrays.items():
+            self.register_buffer(name, torch.tensor(np.asarray(array), dtype=torch.float64))
+        self.is_linear, self.is_scaled = "weights" in arrays, "feature_min" in arrays
+
+    @property
+    def n_features(self) -> int:
+        """How many features it takes."""
+        return (self.weights if self.is_linear else self.support_vectors).shape[-1]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Returns w f + b or sum_i coefficient_i exp(-gamma |f - sv_i|^2) + b over the features f, float64 (N,).
+
+        Args:
+            features: shape (N, D).
+        """
+        features = features.to(self.bias)
+        if self.is_scaled:
+            span = self.feature_max - self.feature_min
+            features = torch.where(span > 0, 2 * (features - self.feature_min) / span.clamp_min(1e-300) - 1, 0)
+        if self.is_linear:
+            return features @ self.weights + self.bias
+        distance = (features[:, None] - self.support_vectors).square().sum(-1)  # N, S
+        return torch.exp(-self.gamma * distance) @ self.coefficients + self.bias
+
+    def extra_repr(self) -> str:
+        kernel = "linear" if self.is_linear else f"{len(self.coefficients)} support vectors, gamma={self.gamma:g}"
+        return f"{self.n_features} features, {kernel}"
+
+
+def load_regressor(source: str | Path) -> SupportVectorRegressor:
+    """Returns the regressor stored in an .npz file of this project.
+
+    Args:
+        source: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`, or the path of a file that ``iqa-lab train`` wrote.
+
+    Raises:
+        FileNotFoundError: the file is absent. ValueError: it holds something else.
+    """
+    path = Path(source) if isinstance(source, Path) else find_weights(source)
+    if path.suffix != ".npz":
+        raise ValueError(f"Expected a regressor in an .npz file, got {path.name}; `iqa-lab train` writes one.")
+    with np.load(path, allow_pickle=False) as arrays:
+        return SupportVectorRegressor(dict(arrays))
+
+
+def check_arrays(arrays: dict[str, np.ndarray]) -> None:
+    """Raises ValueError unless the arrays make a regressor; the message names what is missing or does not fit."""
+    names = frozenset(arrays)
+    if names - SCALING not in KERNELS or len(names & SCALING) == 1:
+        expected = " or ".join(", ".join(sorted(keys)) for keys in KERNELS)
+        raise ValueError(f"Expected the arrays {expected} (and both of {', '.join(sorted(SCALING))}, or none), "
+                         f"got {', '.join(sorted(names)) or 'none'}.")
+    wide = {name: np.shape(arrays[name]) for name in sorted(names & (SCALING | {"weights", "support_vectors"}))}
+    if len({shape[-1:] for shape in wide.values()}) > 1:
+        raise ValueError(f"Expected one number of features, got the shapes {wide}.")
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"Expected finite numbers in a regressor, got others in {name}.")
+
+
+def parse_libsvm_model(path: Path, n_features: int) -> dict[str, np.ndarray]:
+    """Returns the arrays of a libsvm text model (epsilon-SVR with radial kernel).
+
+    Args:
+        path: file that ``svm-train`` wrote.
+        n_features: how many features there are; the file leaves out zeros, and so may leave out the last one.
+    """
+    head, _, body = path.read_text().partition("\nSV\n")
+    facts = dict(line.split(maxsplit=1) for line in head.splitlines())
+    if (facts.get("svm_type"), facts.get("kernel_type")) != ("epsilon_svr", "rbf"):
+        raise ValueError(f"Expected an epsilon_svr model with rbf kernel, got {facts.get('svm_type')} with "
+                         f"{facts.get('kernel_type')} in {path}.")
+    rows = [line.split() for line in body.splitlines() if line.strip()]
+    support_vectors = np.zeros((len(rows), n_features))
+    for vector, row in zip(support_vectors, rows, strict=True):
+        for entry in row[1:]:
+            index, value = entry.split(":")
+            vector[int(index) - 1] = float(value)
+    return {"support_vectors": support_vectors, "coefficients": np.array([float(row[0]) for row in rows]),
+            "gamma": np.array(float(facts["gamma"])), "bias": np.array(-float(facts["rho"]))}
+
+
+def parse_libsvm_range(path: Path) -> dict[str, np.ndarray]:
+    """Returns feature_min and feature_max from a file of ``svm-scale`` to [-1, 1]."""
+    head, target, *rows = path.read_text().splitlines()
+    if (head.strip(), target.split()) != ("x", ["-1", "1"]):
+        raise ValueError(f"Expected an svm-scale file that begins with 'x' and '-1 1', got {head!r}, {target!r} in {path}.")
+    table = np.array([row.split() for row in rows], dtype=np.float64)  # feature number, min, max
+    return {"feature_min": table[:, 1].copy(), "feature_max": table[:, 2].copy()}
+
+
+def parse_libsvm_struct(struct: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the arrays of a libsvm model as MATLAB's ``svmtrain`` returns it (epsilon-SVR with radial kernel).
+
+    Args:
+        struct: a 1 x 1 structure with the fields Parameters, rho, sv_coef and SVs, as ``scipy.io.loadmat`` reads it.
+    """
+    fields = struct.reshape(-1)[0]
+    svm_type, kernel, _, gamma = fields["Parameters"].ravel()[:4]
+    if (svm_type, kernel) != (EPSILON_SVR, RBF):
+        raise ValueError(f"Expected svm_type {EPSILON_SVR} and kernel_type {RBF} in Parameters, got {svm_type:g} and {kernel:g}.")
+    vectors = fields["SVs"]
+    return {"support_vectors": np.asarray(vectors.todense() if hasattr(vectors, "todense") else vectors, dtype=np.float64),
+            "coefficients": fields["sv_coef"].ravel().astype(np.float64), "gamma": np.array(float(gamma)),
+            "bias": np.array(-float(fields["rho"].item()))}
