@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-MODEL = Annotated[str, typer.Argument(help="Model that can be trained: cnniqa.")]
+if TYPE_CHECKING:
+    from iqa_lab.training.recipes import Recipe, RegressorRecipe
+
+MODEL = Annotated[str, typer.Argument(help="Model that can be trained: cnniqa, or a regressor on the features of brisque, "
+                                           "bliinds2, gm_log, cornia or hosa.")]
 
 
 def train(
@@ -20,22 +24,48 @@ def train(
     epochs: Annotated[Optional[int], typer.Option(min=1, help="Instead of the recipe's.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
 ) -> None:
-    """Train a model: content-disjoint 60:20:20, epoch chosen on the validation part, report on the test part."""
-    import torch
+    """Train a model: content-disjoint 60:20:20, choices made on the validation part, report on the test part.
 
-    from iqa_lab import create_metric, load_database
-    from iqa_lab.training.loop import train as train_model
-    from iqa_lab.training.recipes import find_recipe
+    Systems with a regressor need no validation part: its parameters are chosen by cross-validation on the 80 %.
+    """
+    from iqa_lab.training.recipes import RegressorRecipe, find_recipe
 
     try:
         recipe = replace(find_recipe(model, mode), seed=seed)
-        recipe = replace(recipe, epochs=epochs) if epochs else recipe
-        torch.manual_seed(seed)
-        report = train_model(create_metric(model, device, parameters="random"), load_database(database), recipe, output)
+        if isinstance(recipe, RegressorRecipe):
+            report, weights = run_regressor(model, database, recipe, output, epochs, device)
+        else:
+            report, weights = run_network(model, database, recipe, output, epochs, device)
     except (OSError, ValueError, RuntimeError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     for name, value in report.items():
         typer.echo(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
-    typer.echo(f"weights: {output / 'weights.pt'}; score photos with iqa_lab.create_metric({model!r}, "
-               f"parameters=pathlib.Path({str(output / 'weights.pt')!r}))")
+    typer.echo(f"weights: {weights}; score photos with iqa_lab.create_metric({model!r}, "
+               f"parameters=pathlib.Path({str(weights)!r}))")
+
+
+def run_network(model: str, database: str, recipe: Recipe, output: Path, epochs: int | None,
+                device: str) -> tuple[dict, Path]:
+    """Returns the report of a network's training and the path of its weights."""
+    import torch
+
+    from iqa_lab import create_metric, load_database
+    from iqa_lab.training.loop import train as train_model
+
+    recipe = replace(recipe, epochs=epochs) if epochs else recipe
+    torch.manual_seed(recipe.seed)
+    network = create_metric(model, device, parameters="random")
+    return train_model(network, load_database(database), recipe, output), output / "weights.pt"
+
+
+def run_regressor(model: str, database: str, recipe: RegressorRecipe, output: Path, epochs: int | None,
+                  device: str) -> tuple[dict, Path]:
+    """Returns the report of a regressor's training and the path of its arrays."""
+    from iqa_lab import create_metric, load_database
+    from iqa_lab.training.regressors import train_regressor
+
+    if epochs:
+        raise ValueError(f"Expected no --epochs for {model!r}, whose regressor is fitted in one step.")
+    metric = create_metric(model, device, parameters="untrained")
+    return train_regressor(metric, load_database(database), recipe, output), output / "regressor.npz"

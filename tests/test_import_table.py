@@ -21,7 +21,8 @@ ALLOWED = {
     "reduced_reference": ({"images", "ops", "full_reference", "reduced_reference"}, {"torch", "numpy"}),
     "synthesis": (set(), {"torch"}),
     "scoring": ({"images", "databases"}, {"torch", "pandas", "tqdm", "PIL"}),
-    "training": ({"images", "databases", "evaluation", "training"}, {"torch", "numpy", "pandas", "tqdm"}),
+    "training": ({"images", "databases", "embedded", "evaluation", "no_reference", "training"},
+                 {"torch", "numpy", "pandas", "tqdm", "sklearn", "joblib"}),  # no_reference: the regressor; models are arguments
     "registry": ({"full_reference", "reduced_reference", "no_reference"}, {"torch"}),
 }
 STANDARD = __import__("sys").stdlib_module_names

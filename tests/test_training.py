@@ -18,9 +18,10 @@ from PIL import Image
 
 from iqa_lab import create_metric, load_database
 from iqa_lab.no_reference.cnniqa import CNNIQA, grid_patches
-from iqa_lab.training.loop import image_scores, split_parts, train
+from iqa_lab.training.loop import image_scores, train
 from iqa_lab.training.patches import PatchSet, epoch_batches, load_patches
 from iqa_lab.training.recipes import RECIPES, Recipe, find_recipe
+from iqa_lab.training.runs import split_parts
 
 RECIPE = Recipe(epochs=2, batch_size=32, learning_rate=1e-3, patches_per_image=6, source="tests")
 

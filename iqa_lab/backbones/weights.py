@@ -48,7 +48,7 @@ WEIGHTS: dict[str, Weights] = {
         "github.com/utlive/niqe at d80aead2", _LIVE_LICENCE, "the authors' 125 pristine photos", size=8347),
     "brisque_livec": Weights(
         "brisque_livec.npz", "fdba6de2b0640e5165bd3f7eb412697a647a4db8c322fb51424d4875e8f12721",
-        "this project, data_scripts/train_brisque.py",
+        "this project, data_scripts/train_regressors.py",
         "Apache-2.0; keep the notice of LIVE in the Wild (embedded/livec_mini)",
         "387 photos of LIVE in the Wild with 100 - MOS; the 150 photos of livec_mini were held out"),
     "brisque_live": Weights(

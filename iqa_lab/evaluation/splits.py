@@ -38,6 +38,23 @@ def content_splits(contents: ArrayLike, *, n_splits: int = 10, test_share: float
     return splits
 
 
+def content_folds(contents: ArrayLike, *, n_folds: int = 5, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns ``n_folds`` pairs (train, test) of row numbers for cross-validation; every content is tested once.
+
+    Args:
+        contents: as :func:`content_splits`.
+        n_folds: between 2 and the number of contents.
+        seed: decides which contents stand together.
+
+    Raises:
+        ValueError: a missing content, or fewer contents than folds.
+    """
+    codes, n_contents = content_codes(contents, minimum=max(2, n_folds))
+    folds = np.array_split(np.random.RandomState(seed).permutation(n_contents), n_folds)
+    tests = [np.isin(codes, fold) for fold in folds]
+    return [(np.flatnonzero(~test), np.flatnonzero(test)) for test in tests]
+
+
 def train_validation_test(contents: ArrayLike, *, shares: Sequence[float] = (0.6, 0.2, 0.2),
                           seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the row numbers of training, validation and test part; no content is in two of them.

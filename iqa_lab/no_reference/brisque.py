@@ -57,7 +57,11 @@ class BRISQUE(nn.Module):
         Args:
             image: shape (N, C, H, W), RGB or gray in [0, 1], sides of at least 14 pixels.
         """
-        return self.regressor(brisque_features(image)).to(image.dtype)
+        return self.regressor(self.features(image)).to(image.dtype)
+
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """Returns :func:`brisque_features`, which the regressor takes."""
+        return brisque_features(image)
 
 
 def brisque_features(image: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,7 @@ from iqa_lab.backbones.weights import find_weights
 
 KERNELS = {frozenset({"support_vectors", "coefficients", "gamma", "bias"}): "RBF", frozenset({"weights", "bias"}): "linear"}
 SCALING = frozenset({"feature_min", "feature_max"})
+UNTRAINED = "untrained"
 RBF, EPSILON_SVR = 2, 3  # libsvm's numbers
 
 
@@ -67,16 +68,28 @@ class SupportVectorRegressor(nn.Module):
         return f"{self.n_features} features, {kernel}"
 
 
-def load_regressor(source: str | Path) -> SupportVectorRegressor:
+class Untrained(nn.Module):
+    """Stands where a regressor will be, so that a system can compute the features to train it with."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Raises RuntimeError."""
+        raise RuntimeError("Expected a trained regressor, got none (parameters='untrained'); train one with `iqa-lab train` "
+                           "and pass parameters=Path('.../regressor.npz').")
+
+
+def load_regressor(source: str | Path) -> SupportVectorRegressor | Untrained:
     """Returns the regressor stored in an .npz file of this project.
 
     Args:
-        source: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`, or the path of a file that ``iqa-lab train`` wrote.
+        source: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`, the path of a file that ``iqa-lab train`` wrote, or
+            ``"untrained"`` for none.
 
     Raises:
         FileNotFoundError: the file is absent. ValueError: it holds something else.
     """
-    path = Path(source) if isinstance(source, Path) else find_weights(source)
+    if source == UNTRAINED:
+        return Untrained()
+    path = source if isinstance(source, Path) else find_weights(source)
     if path.suffix != ".npz":
         raise ValueError(f"Expected a regressor in an .npz file, got {path.name}; `iqa-lab train` writes one.")
     with np.load(path, allow_pickle=False) as arrays:

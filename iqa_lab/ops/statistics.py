@@ -32,31 +32,34 @@ class AGGD(NamedTuple):
     n_right: torch.Tensor
 
 
-def local_moments(x: torch.Tensor, padding: str) -> tuple[torch.Tensor, torch.Tensor]:
+def local_moments(x: torch.Tensor, padding: str, *, window: int = WINDOW,
+                  width: float = SIGMA) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns local mean mu and standard deviation sigma under the Gaussian window, both of the shape of ``x``.
 
     Args:
         x: gray images (N, 1, H, W) on 0..255, float64: sigma is a small difference of large numbers.
         padding: border rule, ``"zeros"`` or ``"replicate"``.
+        window, width: side and standard deviation of the window, in pixels.
     """
-    taps = tuple(gaussian_kernel(WINDOW, SIGMA, torch.float64).tolist())
+    taps = tuple(gaussian_kernel(window, width, torch.float64).tolist())
     mu, mean_square = (correlate_axis(correlate_axis(v, taps, 2, padding), taps, 3, padding) for v in (x, x * x))
     return mu, safe_sqrt((mean_square - mu * mu).abs())
 
 
-def mscn(x: torch.Tensor, padding: str) -> tuple[torch.Tensor, torch.Tensor]:
+def mscn(x: torch.Tensor, padding: str, *, window: int = WINDOW,
+         width: float = SIGMA) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the mean-subtracted contrast-normalised coefficients (x - mu) / (sigma + C), and sigma.
 
     Coefficients within ``DEAD_ZONE`` become 0: in a flat neighbourhood their sign is that of a rounding error, and the
     one-sided fits below count signs.
 
     Args:
-        x, padding: as :func:`local_moments`.
+        x, padding, window, width: as :func:`local_moments`.
 
     Returns:
         Two tensors of the shape of ``x``.
     """
-    mu, sigma = local_moments(x, padding)
+    mu, sigma = local_moments(x, padding, window=window, width=width)
     return torch.nn.functional.hardshrink((x - mu) / (sigma + C), DEAD_ZONE), sigma
 
 

@@ -1,18 +1,12 @@
 """Trains a patch model on a database with opinion scores; a killed run goes on where it stopped, to the same result.
 
-One folder per run: ``config.json`` (everything that decides the result), ``split.csv``, ``history.csv`` (a line per
-epoch), ``checkpoint.pt`` (to resume), ``weights.pt`` (of the best epoch on the validation part), and ``scores.csv``
-and ``report.json`` of the test part, which is looked at once, at the end.
+One folder per run (:mod:`iqa_lab.training.runs`), with ``history.csv`` (a line per epoch), ``checkpoint.pt`` (to resume)
+and ``weights.pt`` (of the best epoch on the validation part). The test part is looked at once, at the end.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections.abc import Callable
-from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +17,10 @@ from tqdm import tqdm
 
 from iqa_lab.databases import Database, quality
 from iqa_lab.evaluation.criteria import srocc
-from iqa_lab.evaluation.protocols import agreement
-from iqa_lab.evaluation.splits import PARTS, content_splits, official_split, train_validation_test
+from iqa_lab.evaluation.splits import PARTS
 from iqa_lab.training.patches import PatchSet, epoch_batches, load_patches
 from iqa_lab.training.recipes import Recipe
+from iqa_lab.training.runs import describe_run, open_run, split_parts, write_results, write_whole
 
 SCORING_BATCH = 128  # patches scored at once; more would leave the cache
 
@@ -60,58 +54,13 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
         sets = {part: load_patches(list(paths[parts == part]), model.patch_size, progress=progress) for part in PARTS}
         targets = {part: opinions[parts == part] for part in PARTS}
         run_epochs(model, sets, targets, recipe, folder, progress=progress)
-        scores = image_scores(model, sets["test"])
-        write_results(folder, database, database.index["image"][parts == "test"], scores, targets["test"])
+        history = pd.read_csv(folder / "history.csv")
+        best = history.loc[history["validation_srocc"].idxmax()]
+        write_results(folder, database, parts, image_scores(model, sets["test"]), {
+            "best_epoch": int(best["epoch"]), "validation_srocc": float(best["validation_srocc"])})
     model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
     model.eval()
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
-
-
-def split_parts(database: Database, seed: int) -> np.ndarray:
-    """Returns "train", "validation" or "test" for each image; the versions of one content stay together.
-
-    The release's own split is taken where it has one (its training part gives a fifth of its contents for validation
-    if it names none), else the contents are split 60 : 20 : 20.
-    """
-    contents, column = database.index["content"], database.index["split"]
-    if column.isna().all():
-        rows = dict(zip(PARTS, train_validation_test(contents, seed=seed), strict=True))
-    else:
-        rows = official_split(column)
-        if "validation" not in rows:
-            (inner,) = content_splits(contents.iloc[rows["train"]], n_splits=1, test_share=0.2, seed=seed)
-            rows["train"], rows["validation"] = (rows["train"][part] for part in inner)
-    parts = np.empty(len(contents), dtype=object)
-    for part in PARTS:
-        parts[rows[part]] = part
-    return parts
-
-
-def describe_run(model: nn.Module, database: Database, recipe: Recipe) -> dict:
-    """Returns what decides the result of a run, and what a reader of its numbers must know."""
-    index = database.index.to_csv(index=False).encode()
-    return {"model": repr(model), "database": database.name, "score_kind": database.facts.score_kind,
-            "n_images": len(database.index), "index_sha256": hashlib.sha256(index).hexdigest(),
-            "recipe": asdict(recipe), "torch": torch.__version__}
-
-
-def open_run(folder: Path, config: dict, database: Database, parts: np.ndarray) -> None:
-    """Writes config.json and split.csv, or checks that the folder holds the same run.
-
-    Raises:
-        ValueError: another run lies there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "config.json"
-    if file.is_file():
-        found = json.loads(file.read_text(encoding="utf-8"))
-        changed = sorted(key for key in config if key != "torch" and found.get(key) != config[key])
-        if changed:
-            raise ValueError(f"Expected an empty folder or the same run in {folder}, got a run with another "
-                             f"{', '.join(changed)}; choose another folder or delete this one.")
-        return
-    pd.DataFrame({"image": database.index["image"], "part": parts}).to_csv(folder / "split.csv", index=False)
-    write_whole(file, lambda path: path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8"))
 
 
 def run_epochs(model: nn.Module, sets: dict[str, PatchSet], targets: dict[str, np.ndarray], recipe: Recipe,
@@ -172,22 +121,3 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     return state["history"], state["best"]
-
-
-def write_results(folder: Path, database: Database, images: pd.Series, scores: np.ndarray, opinions: np.ndarray) -> None:
-    """Writes scores.csv and report.json: the agreement with the opinion scores of the test part."""
-    table = pd.DataFrame({"image": images.to_numpy(), "score": scores, "mos": opinions})
-    write_whole(folder / "scores.csv", lambda path: table.to_csv(path, index=False))
-    history = pd.read_csv(folder / "history.csv")
-    best = int(history.loc[history["validation_srocc"].idxmax(), "epoch"])
-    report = {"database": database.name, "score_kind": database.facts.score_kind, "part": "test",
-              **agreement(quality(database, scores), quality(database, opinions)), "best_epoch": best,
-              "validation_srocc": float(history["validation_srocc"].max()), "date": date.today().isoformat()}
-    write_whole(folder / "report.json", lambda path: path.write_text(json.dumps(report, indent=1) + "\n"))
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file under another name first: whoever kills the process leaves the old file or the new one, never a half."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    write(unfinished)
-    os.replace(unfinished, path)

@@ -26,7 +26,49 @@ class Recipe:
     seed: int = 0
 
 
-RECIPES: dict[str, dict[str, Recipe]] = {
+@dataclass(frozen=True)
+class RegressorRecipe:
+    """Everything that decides a support vector regression beside features and database.
+
+    Opinion scores are turned into 0 (best end of the database's scale) to 100 (worst) first, so that C and epsilon mean
+    the same everywhere and every model says "lower is better", as the papers do.
+
+    Attributes:
+        kernel: "rbf" or "linear".
+        C, gamma: the values to search, the best pair by cross-validation on the training part; gamma of "rbf" only.
+        scaled: features to [-1, 1] by their smallest and largest value in the training part.
+        source: where the settings come from, and what differs.
+        epsilon: half-width of the tube without loss, in points of 0 to 100.
+        folds: of the cross-validation, content-disjoint.
+        seed: decides split and folds.
+    """
+
+    kernel: str
+    C: tuple[float, ...]
+    gamma: tuple[float, ...]
+    scaled: bool
+    source: str
+    epsilon: float = 3.0  # far below the disagreement of people
+    folds: int = 5
+    seed: int = 0
+
+
+def powers_of_two(first: int, last: int, step: int = 1) -> tuple[float, ...]:
+    """Returns 2^first, 2^(first + step), ... up to 2^last."""
+    return tuple(2.0**exponent for exponent in range(first, last + 1, step))
+
+
+_RADIAL = "radial kernel on scaled features, C and gamma by cross-validation, as the paper; "
+_RADIAL_RECIPES = {
+    "fast": RegressorRecipe("rbf", powers_of_two(1, 13, 3), powers_of_two(-9, -1, 2), True,
+                            _RADIAL + "a coarse grid of 25 pairs"),
+    "full": RegressorRecipe("rbf", powers_of_two(1, 14), powers_of_two(-10, -1), True, _RADIAL + "140 pairs, 10 folds",
+                            folds=10),
+}
+_GM_LOG = "radial kernel on the features as they are (probabilities), as the authors' code; "
+_LINEAR = "linear kernel as the authors' code, which names one C; here C by cross-validation"
+
+RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
     "cnniqa": {
         "fast": Recipe(epochs=15, batch_size=64, learning_rate=1e-3, patches_per_image=16,
                        source="reduced for CPUs: fewer epochs, and some patches of each image instead of all"),
@@ -34,10 +76,26 @@ RECIPES: dict[str, dict[str, Recipe]] = {
                        source="optimiser, rate and batch of the port lidq92/CNNIQA (the authors' code is not public); "
                               "40 epochs as in the paper, where the port takes 500"),
     },
+    "brisque": _RADIAL_RECIPES,
+    "bliinds2": _RADIAL_RECIPES,
+    "gm_log": {
+        "fast": RegressorRecipe("rbf", powers_of_two(2, 14, 3), powers_of_two(-3, 5, 2), False,
+                                _GM_LOG + "a coarse grid of 25 pairs"),
+        "full": RegressorRecipe("rbf", powers_of_two(0, 16), powers_of_two(-4, 5), False,
+                                _GM_LOG + "170 pairs around theirs, 10 folds", folds=10),
+    },
+    "cornia": {
+        "fast": RegressorRecipe("linear", powers_of_two(-12, -2, 2), (), True, _LINEAR),
+        "full": RegressorRecipe("linear", powers_of_two(-14, 0), (), True, _LINEAR + ", 10 folds", folds=10),
+    },
+    "hosa": {
+        "fast": RegressorRecipe("linear", powers_of_two(1, 11, 2), (), False, _LINEAR),
+        "full": RegressorRecipe("linear", powers_of_two(0, 12), (), False, _LINEAR + ", 10 folds", folds=10),
+    },
 }
 
 
-def find_recipe(model: str, mode: str) -> Recipe:
+def find_recipe(model: str, mode: str) -> Recipe | RegressorRecipe:
     """Returns the recipe of a model; ValueError with the known names otherwise."""
     if model not in RECIPES:
         raise ValueError(f"Expected a model that can be trained ({', '.join(RECIPES)}), got {model!r}.")

@@ -1,0 +1,85 @@
+"""Features of every image of a database, computed once and kept on disk.
+
+One small file per image, named by the SHA-256 of the image file, in a folder named by the system and the SHA-256 of its
+code and constants: changed code never meets old features, and a killed run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from iqa_lab.embedded import cache_folder
+from iqa_lab.images import load_image
+from iqa_lab.training.runs import write_whole
+
+
+@torch.no_grad()
+def cached_features(metric: nn.Module, images: Sequence[Path], *, progress: bool = True) -> np.ndarray:
+    """Returns the features of each image, shape (n, D), from the cache where they are there.
+
+    Args:
+        metric: made by :func:`iqa_lab.create_metric`, with ``features(image)`` -> (1, D); on the device where new
+            features shall be computed.
+        images: files.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: an image that cannot be read or is too small; the features of those before it are kept.
+    """
+    folder = cache_folder() / "features" / f"{metric.name}-{code_version(metric)[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    device = next(iter(metric.buffers()), torch.empty(0)).device
+    rows = [_features(metric, path, folder, device) for path in tqdm(images, unit="image", desc=metric.name,
+                                                                     disable=not progress)]
+    return np.stack(rows)
+
+
+def code_version(metric: nn.Module) -> str:
+    """Returns the SHA-256 of what decides the features: the source of the system and of all it imports, and its buffers.
+
+    The regressor's buffers are left out: it works on the features.
+    """
+    digest = hashlib.sha256()
+    for file in _sources(type(metric).__module__):
+        digest.update(file.read_bytes())
+    for name, buffer in sorted(metric.state_dict().items()):
+        if not name.startswith("regressor."):
+            digest.update(name.encode() + buffer.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _features(metric: nn.Module, path: Path, folder: Path, device: torch.device) -> np.ndarray:
+    file = folder / f"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}.npy"
+    if file.is_file():
+        return np.load(file, allow_pickle=False)
+    try:
+        features = metric.features(load_image(path).to(device))[0].cpu().numpy()
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    write_whole(file, lambda unfinished: _save(unfinished, features))
+    return features
+
+
+def _save(path: Path, features: np.ndarray) -> None:
+    with path.open("wb") as file:  # np.save would append .npy to the name
+        np.save(file, features, allow_pickle=False)
+
+
+def _sources(module: str, seen: dict[str, Path] | None = None) -> list[Path]:
+    """Returns the files of a module and of everything of this package that it imports, directly or not."""
+    seen = {} if seen is None else seen
+    if module not in seen and module in sys.modules and module.startswith("iqa_lab."):
+        seen[module] = Path(sys.modules[module].__file__)
+        for node in ast.walk(ast.parse(seen[module].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                _sources(node.module, seen)
+    return [seen[name] for name in sorted(seen)]
