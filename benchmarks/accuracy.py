@@ -1,4 +1,4 @@
-"""Writes results/accuracy.csv: the authors' value of every reference pair, ours, and those of other libraries.
+"""Writes results/accuracy.csv: the authors' value of every reference image or pair, ours, and those of other libraries.
 
     IQA_LAB_DATA=FOLDER python benchmarks/accuracy.py
 
@@ -28,27 +28,38 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from test_reference_values import read  # noqa: E402 - the one reader of the images that these files name
 
+AUTHORS = ("_live", "_authors")  # rows of the registry with the authors' parameters
+
 
 def compare() -> Iterator[dict]:
-    """Yields one row per full- or reduced-reference system and pair with a value of its authors."""
+    """Yields one row per system and image (or pair) with a value of its authors."""
     for name, facts in METRICS.items():
-        file = VALUES / f"{name}.csv"
-        if facts.kind == "NR" or not file.exists():
-            continue
-        functions = {"ours": create_metric(name)}
-        functions |= {library: PEERS[library][1](name) for library in peers_of(name, backward=False) if library in LIBRARIES}
-        for row in csv.DictReader(file.open()):
-            if row["distorted"].startswith("synthetic:") or "IQA_LAB_DATA" in os.environ:
-                yield {"metric": name, "image": Path(row["distorted"]).stem, "authors": float(row["value"]),
-                       "source": row["source"], **{library: value(function, row) for library, function in functions.items()}}
+        functions = None
+        for row in reference_rows(name):
+            functions = functions or {"ours": create_metric(name)} | {
+                library: PEERS[library][1](name) for library in peers_of(name, backward=False) if library in LIBRARIES}
+            images = [row["image"]] if facts.kind == "NR" else [row["distorted"], row["reference"]]
+            yield {"metric": name, "image": Path(images[0]).stem, "authors": float(row["value"]), "source": row["source"],
+                   **{library: value(function, images) for library, function in functions.items()}}
 
 
-def value(function, row: dict) -> float | str:
-    """Returns the score of one pair in float32, as users of the libraries compute, or the error a library raises."""
-    pair = (read(row["distorted"]).float(), read(row["reference"]).float())
+def reference_rows(name: str) -> Iterator[dict]:
+    """Yields the rows of a system's file of reference values whose images are at hand."""
+    family = next((name.removesuffix(suffix) for suffix in AUTHORS if name.endswith(suffix)), name)
+    file = VALUES / f"{family}.csv"
+    for row in csv.DictReader(file.open()) if file.exists() else ():
+        first = row.get("distorted") or row["image"].removeprefix("golden/")
+        ours = METRICS[name].kind != "NR" or (row["metric"] == name and " " not in first)  # parts of images: not here
+        if ours and (first.startswith("synthetic:") or "IQA_LAB_DATA" in os.environ):
+            yield row | ({"image": first} if METRICS[name].kind == "NR" else {})
+
+
+def value(function, images: list[str]) -> float | str:
+    """Returns the score in float32, as users of the libraries compute, or the error that a library raises."""
+    tensors = [read(f"../{name}" if name.startswith(("weights/", "images/")) else name).float() for name in images]
     try:
         with torch.no_grad():
-            return float(function(*pair))
+            return float(function(*tensors))
     except Exception as error:  # noqa: BLE001 - whatever a foreign library raises is a result of the comparison
         return type(error).__name__
 

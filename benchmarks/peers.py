@@ -16,16 +16,17 @@ import torch
 from torch import nn
 
 from iqa_lab import create_metric
+from iqa_lab.backbones.weights import find_weights
 
 Call = Callable[..., torch.Tensor]
 
 
 def piq_call(metric: str) -> Call:
-    """Returns piq's function. BRISQUE gets our support vectors instead of a download."""
+    """Returns piq's function. BRISQUE gets the support vectors of our row of that name instead of a download."""
     import piq
 
-    if metric == "brisque":
-        coefficients, vectors = _support_vectors()
+    if metric.startswith("brisque"):
+        coefficients, vectors = _support_vectors(metric)
         # It reads its file in every call and transposes what it read in place: a copy replaces the reading.
         sys.modules["piq.brisque"].load_url = lambda url, map_location: (coefficients, vectors.clone())
     return {
@@ -39,7 +40,7 @@ def piq_call(metric: str) -> Call:
         "vsi": partial(piq.vsi, reduction="none"),
         "vifp": partial(piq.vif_p, reduction="none"),
         "brisque": partial(piq.brisque, reduction="none"),
-    }[metric]
+    }[metric.removesuffix("_live")]
 
 
 def piqa_call(metric: str) -> Call:
@@ -98,31 +99,48 @@ def scikit_image_call(metric: str) -> Call:
 
 
 def pyiqa_call(metric: str) -> Call:
-    """Returns pyiqa's module without its download and input-checking wrapper. BRISQUE and NIQE get our parameters."""
-    from pyiqa.archs import brisque_arch, fsim_arch, gmsd_arch, niqe_arch, psnr_arch, ssim_arch, vif_arch, vsi_arch
+    """Returns pyiqa's module without its download and input-checking wrapper.
+
+    BRISQUE and NIQE get the parameters of our row of that name, IL-NIQE the authors' file: pyiqa reads no other form.
+    """
+    from pyiqa.archs import brisque_arch, fsim_arch, gmsd_arch, niqe_arch, piqe_arch, psnr_arch, ssim_arch, vif_arch, vsi_arch
 
     modules = {"psnr": psnr_arch.PSNR, "ssim": ssim_arch.SSIM, "ms_ssim": ssim_arch.MS_SSIM, "gmsd": gmsd_arch.GMSD,
                "fsimc": fsim_arch.FSIM, "vsi": vsi_arch.VSI, "vif": vif_arch.VIF,
-               "brisque": brisque_arch.BRISQUE, "niqe": niqe_arch.NIQE}
-    if metric not in ("brisque", "niqe"):
-        return modules[metric]()
+               "piqe": piqe_arch.PIQE, "brisque": brisque_arch.BRISQUE, "niqe": niqe_arch.NIQE,
+               "ilniqe": niqe_arch.ILNIQE}
+    family = metric.removesuffix("_live").removesuffix("_authors")
+    if family == "ilniqe":
+        return modules[family](pretrained_model_path=str(find_weights("ilniqe_authors")))
+    if family not in ("brisque", "niqe"):
+        return modules[family]()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "parameters.mat"
-        _write_brisque(path) if metric == "brisque" else _write_niqe(path)
-        return modules[metric](pretrained_model_path=str(path))
+        _write_brisque(path, metric) if family == "brisque" else _write_niqe(path, metric)
+        return modules[family](pretrained_model_path=str(path))
+
+
+def pypiqe_call(metric: str) -> Call:
+    """Returns pypiqe's function, called image by image on 8-bit arrays."""
+    from pypiqe import piqe
+
+    return lambda images: torch.tensor([piqe(image)[0] for image in _as_bytes(images)])
 
 
 #: library, under the name of its distribution -> metrics it has in our configuration, and how to get one
 PEERS: dict[str, tuple[tuple[str, ...], Callable[[str], Call]]] = {
-    "piq": (("psnr", "ssim", "ms_ssim", "gmsd", "mdsi", "iw_ssim", "fsimc", "vsi", "vifp", "brisque"), piq_call),
+    "piq": (("psnr", "ssim", "ms_ssim", "gmsd", "mdsi", "iw_ssim", "fsimc", "vsi", "vifp", "brisque",
+             "brisque_live"), piq_call),
     "piqa": (("gmsd", "mdsi", "fsimc", "vsi"), piqa_call),
     "torchmetrics": (("psnr", "ssim", "ms_ssim", "vifp"), torchmetrics_call),
     "kornia": (("psnr", "ssim"), kornia_call),
     "pytorch-msssim": (("ssim", "ms_ssim"), pytorch_msssim_call),
     "scikit-image": (("psnr", "ssim"), scikit_image_call),
-    "pyiqa": (("psnr", "ssim", "ms_ssim", "gmsd", "fsimc", "vsi", "vif", "brisque", "niqe"), pyiqa_call),
+    "pyiqa": (("psnr", "ssim", "ms_ssim", "gmsd", "fsimc", "vsi", "vif", "brisque", "niqe", "ilniqe", "piqe",
+               "brisque_live", "niqe_live", "ilniqe_authors"), pyiqa_call),
+    "pypiqe": (("piqe",), pypiqe_call),
 }
-FORWARD_ONLY = {"scikit-image"}  # NumPy: no gradients
+FORWARD_ONLY = {"scikit-image", "pypiqe"}  # NumPy: no gradients
 
 
 def peers_of(metric: str, backward: bool) -> list[str]:
@@ -131,18 +149,23 @@ def peers_of(metric: str, backward: bool) -> list[str]:
             if metric in metrics and not (backward and name in FORWARD_ONLY)]
 
 
-def _support_vectors() -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns coefficients (S,) and support vectors (S, 36) of our BRISQUE, in float32 as the peers have theirs."""
-    ours: nn.Module = create_metric("brisque").regressor
+def _as_bytes(images: torch.Tensor) -> list:
+    """Returns the images as 8-bit arrays (H, W, 3)."""
+    return list((255 * images + 0.5).byte().permute(0, 2, 3, 1).numpy())
+
+
+def _support_vectors(metric: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns coefficients (S,) and support vectors (S, 36) of our row, in float32 as the peers have theirs."""
+    ours: nn.Module = create_metric(metric).regressor
     return ours.coefficients.float(), ours.support_vectors.float()
 
 
-def _write_brisque(path: Path) -> None:
-    torch.save(_support_vectors(), path)
+def _write_brisque(path: Path, metric: str) -> None:
+    torch.save(_support_vectors(metric), path)
 
 
-def _write_niqe(path: Path) -> None:
+def _write_niqe(path: Path, metric: str) -> None:
     from scipy.io import savemat
 
-    ours = create_metric("niqe")
+    ours = create_metric(metric)
     savemat(path, {"mu_prisparam": ours.mean.numpy()[None], "cov_prisparam": ours.covariance.numpy()})

@@ -36,6 +36,11 @@ class Weights:
 
 
 _LIVE_LICENCE = "free use with the notice of The University of Texas at Austin (readme.txt of the release)"
+_TRAINED = "this project, data_scripts/train_regressors.py"
+_LIVEC_LICENCE = "Apache-2.0; keep the notice of LIVE in the Wild (embedded/livec_mini)"
+_LIVEC = "387 photos of LIVE in the Wild with 100 - MOS; the 150 photos of livec_mini were held out"
+_CODEBOOKS = "this project, data_scripts/learn_codebooks.py"
+_KODAK = "24 photos of the Kodak Lossless True Color Image Suite and 600 distorted versions, no opinion scores"
 _BRISQUE_LIVE = "github.com/utlive/BRISQUE at 2e2a5ac0, folder MATLAB"
 
 WEIGHTS: dict[str, Weights] = {
@@ -48,19 +53,39 @@ WEIGHTS: dict[str, Weights] = {
         "github.com/utlive/niqe at d80aead2", _LIVE_LICENCE, "the authors' 125 pristine photos", size=8347),
     "brisque_livec": Weights(
         "brisque_livec.npz", "fdba6de2b0640e5165bd3f7eb412697a647a4db8c322fb51424d4875e8f12721",
-        "this project, data_scripts/train_regressors.py",
-        "Apache-2.0; keep the notice of LIVE in the Wild (embedded/livec_mini)",
-        "387 photos of LIVE in the Wild with 100 - MOS; the 150 photos of livec_mini were held out"),
+        _TRAINED, _LIVEC_LICENCE, _LIVEC),
     "brisque_live": Weights(
         "brisque_live/allmodel", "8b04d6045f1b27261610c8ab1730fdcc14ec80bfab0f1ab5f703bbc2927314de",
         _BRISQUE_LIVE, _LIVE_LICENCE, "LIVE image quality database release 2, DMOS", size=353497),
     "brisque_live_range": Weights(
         "brisque_live/allrange", "e47d753d96b631e1aa2dbac8c4e51ade767f2def8ce678c7130b6b3f90ee915f",
         _BRISQUE_LIVE, _LIVE_LICENCE, "as brisque_live: its feature ranges", size=741),
+    "bliinds2_livec": Weights(
+        "bliinds2_livec.npz", "9af3fc93703a7c9bcce584967ef3a5bf7456c671779bba21e62294592b2516a7", _TRAINED, _LIVEC_LICENCE, _LIVEC),
+    "bliinds2_live": Weights(
+        "bliinds2/parameters_from_training.mat", "0988c338cf80c07a06296383be82597ec4bba0e9c20a3de76de7af166b56ebb4",
+        "github.com/utlive/BLIINDS2 at 212d23b5", _LIVE_LICENCE,
+        "all 982 images of LIVE release 2, references included; DMOS realigned for JPEG, noise and blur only", size=368360),
+    "cornia_codebook": Weights(
+        "cornia_codebook.npz", "3f6214f7ebee72861f08bcda890a8b17f7d3f521133f089d93244ea9e78e0187", _CODEBOOKS, "Apache-2.0",
+        _KODAK),
+    "hosa_codebook": Weights(
+        "hosa_codebook.npz", "009c580430cb46dc415d5c3cab74947e497cd235011a3b421e15d050dcd8f973", _CODEBOOKS, "Apache-2.0",
+        _KODAK),
+    "hosa_livec": Weights(
+        "hosa_livec.npz", "5fdf431de6a363209f9820388c6a973d199cb417027c6c9ab5d85ac1c7a25218", _TRAINED, _LIVEC_LICENCE, _LIVEC),
+    "diivine_live": Weights(
+        "diivine/data_live_trained.mat", "f2f79af10a528d65e8f9114b3e7d657216048f18d6e9f280d78dbe5e5d81c9a6",
+        "github.com/utlive/DIIVINE at 934a8314", _LIVE_LICENCE, "LIVE image quality database release 2, DMOS", size=508954),
+    "gm_log_livec": Weights(
+        "gm_log_livec.npz", "8ba3c6c9c2d9716efce6d5db6c4830aad7a4295d0576b710b8b91ac267d08d51", _TRAINED, _LIVEC_LICENCE, _LIVEC),
+    "gm_log_live": Weights(
+        "gmlog/Learned_SVR_model_on_LIVE.mat", "9b485de54fc1dfc14f6e4188411e21c004a65935632f8b43a4a4806b1ea08c28",
+        "github.com/NTIA/NRMetricFramework at 48165273, folder reports", _LIVE_LICENCE,
+        "LIVE image quality database release 2, realigned DMOS, without some contents (bikes, house, monarch)", size=369268),
     "cnniqa_livec": Weights(
         "cnniqa_livec.pt", "32017bc30bcc0f36df973144ea36a82a333b1e566c01d7f26e36e97e7543c106",
-        "this project, data_scripts/train_cnniqa.py",
-        "Apache-2.0; keep the notice of LIVE in the Wild (embedded/livec_mini)",
+        "this project, data_scripts/train_cnniqa.py", _LIVEC_LICENCE,
         "LIVE in the Wild photos with MOS; the 150 photos of livec_mini were held out"),
     "cnniqa_live": Weights(
         "cnniqa_live/CNNIQA-LIVE", "79cc404d0da3e76e51b6680c4d6edd7332399ba7ed8af3306bdd16e95c7bda7e",

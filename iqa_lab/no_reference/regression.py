@@ -21,7 +21,7 @@ from iqa_lab.backbones.weights import find_weights
 KERNELS = {frozenset({"support_vectors", "coefficients", "gamma", "bias"}): "RBF", frozenset({"weights", "bias"}): "linear"}
 SCALING = frozenset({"feature_min", "feature_max"})
 UNTRAINED = "untrained"
-RBF, EPSILON_SVR = 2, 3  # libsvm's numbers
+RBF, REGRESSIONS = 2, (3, 4)  # libsvm's numbers; epsilon- and nu-SVR predict alike
 
 
 class SupportVectorRegressor(nn.Module):
@@ -143,16 +143,28 @@ def parse_libsvm_range(path: Path) -> dict[str, np.ndarray]:
 
 
 def parse_libsvm_struct(struct: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the arrays of a libsvm model as MATLAB's ``svmtrain`` returns it (epsilon-SVR with radial kernel).
+    """Returns the arrays of a libsvm regression as MATLAB's ``svmtrain`` returns it (with radial kernel).
 
     Args:
         struct: a 1 x 1 structure with the fields Parameters, rho, sv_coef and SVs, as ``scipy.io.loadmat`` reads it.
     """
+    fields, arrays = parse_radial_struct(struct, REGRESSIONS)
+    return arrays | {"coefficients": fields["sv_coef"].ravel().astype(np.float64),
+                     "bias": np.array(-float(fields["rho"].item()))}
+
+
+def parse_radial_struct(struct: np.ndarray, svm_types: tuple[int, ...]) -> tuple[np.void, dict[str, np.ndarray]]:
+    """Returns the fields of a libsvm model with radial kernel, and its support vectors and gamma.
+
+    Args:
+        struct: as :func:`parse_libsvm_struct`.
+        svm_types: libsvm's numbers of the expected types.
+    """
     fields = struct.reshape(-1)[0]
-    svm_type, kernel, _, gamma = fields["Parameters"].ravel()[:4]
-    if (svm_type, kernel) != (EPSILON_SVR, RBF):
-        raise ValueError(f"Expected svm_type {EPSILON_SVR} and kernel_type {RBF} in Parameters, got {svm_type:g} and {kernel:g}.")
+    found, kernel, _, gamma = fields["Parameters"].ravel()[:4]
+    if found not in svm_types or kernel != RBF:
+        raise ValueError(f"Expected svm_type {' or '.join(map(str, svm_types))} and kernel_type {RBF} in Parameters, got "
+                         f"{found:g} and {kernel:g}.")
     vectors = fields["SVs"]
-    return {"support_vectors": np.asarray(vectors.todense() if hasattr(vectors, "todense") else vectors, dtype=np.float64),
-            "coefficients": fields["sv_coef"].ravel().astype(np.float64), "gamma": np.array(float(gamma)),
-            "bias": np.array(-float(fields["rho"].item()))}
+    return fields, {"support_vectors": np.asarray(vectors.todense() if hasattr(vectors, "todense") else vectors,
+                                                  dtype=np.float64), "gamma": np.array(float(gamma))}

@@ -60,13 +60,18 @@ def powers_of_two(first: int, last: int, step: int = 1) -> tuple[float, ...]:
 
 _RADIAL = "radial kernel on scaled features, C and gamma by cross-validation, as the paper; "
 _RADIAL_RECIPES = {
-    "fast": RegressorRecipe("rbf", powers_of_two(1, 13, 3), powers_of_two(-9, -1, 2), True,
-                            _RADIAL + "a coarse grid of 25 pairs"),
+    "fast": RegressorRecipe("rbf", powers_of_two(2, 11, 3), powers_of_two(-8, -2, 2), True,
+                            _RADIAL + "a coarse grid of 16 pairs"),
     "full": RegressorRecipe("rbf", powers_of_two(1, 14), powers_of_two(-10, -1), True, _RADIAL + "140 pairs, 10 folds",
                             folds=10),
 }
 _GM_LOG = "radial kernel on the features as they are (probabilities), as the authors' code; "
-_LINEAR = "linear kernel as the authors' code, which names one C; here C by cross-validation"
+_LINEAR = ("linear kernel on features scaled to [-1, 1], as the authors' code of CORNIA (HOSA's scales nothing), which "
+           "names one C; here C by cross-validation")
+_LINEAR_RECIPES = {
+    "fast": RegressorRecipe("linear", powers_of_two(-13, -1, 2), (), True, _LINEAR),
+    "full": RegressorRecipe("linear", powers_of_two(-14, 0), (), True, _LINEAR + ", 10 folds", folds=10),
+}
 
 RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
     "cnniqa": {
@@ -79,19 +84,13 @@ RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
     "brisque": _RADIAL_RECIPES,
     "bliinds2": _RADIAL_RECIPES,
     "gm_log": {
-        "fast": RegressorRecipe("rbf", powers_of_two(2, 14, 3), powers_of_two(-3, 5, 2), False,
-                                _GM_LOG + "a coarse grid of 25 pairs"),
+        "fast": RegressorRecipe("rbf", powers_of_two(2, 11, 3), powers_of_two(0, 4, 2), False,
+                                _GM_LOG + "a coarse grid of 12 pairs"),
         "full": RegressorRecipe("rbf", powers_of_two(0, 16), powers_of_two(-4, 5), False,
                                 _GM_LOG + "170 pairs around theirs, 10 folds", folds=10),
     },
-    "cornia": {
-        "fast": RegressorRecipe("linear", powers_of_two(-12, -2, 2), (), True, _LINEAR),
-        "full": RegressorRecipe("linear", powers_of_two(-14, 0), (), True, _LINEAR + ", 10 folds", folds=10),
-    },
-    "hosa": {
-        "fast": RegressorRecipe("linear", powers_of_two(1, 11, 2), (), False, _LINEAR),
-        "full": RegressorRecipe("linear", powers_of_two(0, 12), (), False, _LINEAR + ", 10 folds", folds=10),
-    },
+    "cornia": _LINEAR_RECIPES,
+    "hosa": _LINEAR_RECIPES,
 }
 
 

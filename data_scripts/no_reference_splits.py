@@ -1,0 +1,126 @@
+"""Trains and tests the no-reference systems without networks over content-disjoint splits of the databases that are here.
+
+``python -m iqa_lab.data_scripts.no_reference_splits [SYSTEM ...]``, run in the folder of the project after ``iqa-lab
+data prepare`` of livec, biq2021 and tid2013, writes
+
+- results/no_reference_splits.csv: agreement on the test part of each 80 : 20 split. A system with a regressor is trained
+  on the other 80 % (recipe "fast", its parameter search inside them); the others have seen none of the images.
+- results/no_reference_summary.csv: median and quartiles over the splits, and published medians on the whole databases.
+- results/no_reference_cross.csv: trained on one database, tested on all images of another. TID2013 stands here alone:
+  the images that are here show one content, so that no content-disjoint split of them exists.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from iqa_lab import METRICS, create_metric, load_database
+from iqa_lab.databases import Database, index_folder, quality
+from iqa_lab.downloads import hash_file
+from iqa_lab.embedded import cache_folder
+from iqa_lab.evaluation.protocols import agreement
+from iqa_lab.evaluation.splits import content_splits
+from iqa_lab.scoring import score
+from iqa_lab.training.features import cached_features, code_version
+from iqa_lab.training.recipes import find_recipe
+from iqa_lab.training.regressors import fit_regressor, opinion_targets, predict, repeated_splits
+
+SPLIT_DATABASES, CROSS_DATABASES = ("livec", "biq2021"), ("livec", "biq2021", "tid2013")
+REGRESSED = ("brisque", "bliinds2", "gm_log", "cornia", "hosa")
+FIXED = ("piqe", "niqe", "niqe_live", "ilniqe", "ilniqe_authors", "brisque_live", "bliinds2_live", "gm_log_live",
+         "diivine_live")
+N_SPLITS, N_SPLITS_FIXED = 10, 100
+#: SROCC and PLCC, medians of 10 splits of the whole database, where the same protocol was published.
+PUBLISHED = {("cornia", "livec"): (0.6323, 0.6613), ("brisque", "livec"): (0.6085, 0.6465),
+             ("niqe_live", "livec"): (0.4347, 0.4784), ("ilniqe_authors", "livec"): (0.4254, 0.5066),
+             ("hosa", "livec"): (0.6610, 0.6750)}
+SOURCE = "github.com/HuiZeng/BIQA_Toolbox at 39d6065, README: medians of 10 splits of the whole database"
+RESULTS = Path("results")
+
+
+def split_rows(name: str, database: Database) -> Iterator[dict]:
+    """Yields the agreement of one system on the test part of each split."""
+    if name in REGRESSED:
+        features = cached_features(create_metric(name, parameters="untrained"), database.image_paths)
+        yield from repeated_splits(features, database, find_recipe(name, "fast"), n_splits=N_SPLITS)
+        return
+    scores, opinions = fixed_scores(name, database), quality(database, database.index["mos"].to_numpy(float))
+    for _, test in content_splits(database.index["content"], n_splits=N_SPLITS_FIXED):
+        yield agreement(scores[test], opinions[test])
+
+
+def cross_rows(name: str) -> Iterator[dict]:
+    """Yields the agreement of one system on all images of each database, trained on each other one."""
+    for test in map(load_database, CROSS_DATABASES):
+        opinions = quality(test, test.index["mos"].to_numpy(float))
+        if name not in REGRESSED:
+            yield {"test": test.name, "trained_on": METRICS[name].configuration, **agreement(fixed_scores(name, test), opinions)}
+            continue
+        metric = create_metric(name, parameters="untrained")
+        for train in map(load_database, SPLIT_DATABASES):
+            if train.name != test.name:
+                arrays, _ = fit_regressor(cached_features(metric, train.image_paths), opinion_targets(train),
+                                          train.index["content"], find_recipe(name, "fast"))
+                scores = -predict(arrays, cached_features(metric, test.image_paths))
+                yield {"test": test.name, "trained_on": f"{train.name} ({len(train.index)} photos)",
+                       **agreement(scores, opinions)}
+
+
+def fixed_scores(name: str, database: Database) -> np.ndarray:
+    """Returns the scores of a system that is not trained here, higher is better, kept on disk."""
+    metric = create_metric(name)
+    file = cache_folder() / "scores" / f"{database.name}-{name}-{code_version(metric)[:12]}.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.is_file():
+        score(metric, database).to_csv(file, index=False)
+    scores = pd.read_csv(file)["score"].to_numpy()
+    return scores if metric.higher_is_better else -scores
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns median and quartiles of SROCC, PLCC and KROCC of each system and database, beside published medians."""
+    rows = []
+    for (name, database), part in table.groupby(["system", "database"], sort=False):
+        row = {"system": name, "database": database, "images": part["images"].iloc[0], "splits": len(part)}
+        for criterion in ("srocc", "plcc", "krocc"):
+            q1, median, q3 = part[criterion].quantile([0.25, 0.5, 0.75])
+            row |= {criterion: median, f"{criterion}_q1": q1, f"{criterion}_q3": q3}
+        srocc, plcc = PUBLISHED.get((name, database), (np.nan, np.nan))
+        row |= {"srocc_published": srocc, "plcc_published": plcc, "source": SOURCE if srocc == srocc else ""}
+        rows.append(row | part.iloc[0][["seed", "index_sha256", "date"]].to_dict())
+    return pd.DataFrame(rows)
+
+
+def main(names: list[str]) -> None:
+    """Runs the named systems, or all, and puts their rows in the place of older ones."""
+    facts = {"seed": 0, "torch": torch.__version__, "device": "cpu", "date": date.today().isoformat()}
+    for name in names or [*FIXED, *REGRESSED]:
+        rows = [{"system": name, "database": database.name, "images": len(database.index), "split": k, **row,
+                 "index_sha256": hash_file(index_folder(database.name) / "index.csv")[:16], **facts}
+                for database in map(load_database, SPLIT_DATABASES) for k, row in enumerate(split_rows(name, database))]
+        table = replace_rows(RESULTS / "no_reference_splits.csv", pd.DataFrame(rows), name)
+        summary(table).to_csv(RESULTS / "no_reference_summary.csv", index=False, float_format="%.4f")
+        cross = pd.DataFrame([{"system": name, **row, **facts} for row in cross_rows(name)])
+        replace_rows(RESULTS / "no_reference_cross.csv", cross, name)
+        print(name, pd.DataFrame(rows).groupby("database")["srocc"].median().round(3).to_dict(), flush=True)
+
+
+def replace_rows(file: Path, new: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Writes the table with the rows of one system replaced, and returns it, systems in the order of this script."""
+    old = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=new.columns)
+    table = pd.concat([old[old["system"] != name], new]) if len(old) else new
+    order = {system: k for k, system in enumerate([*FIXED, *REGRESSED])}
+    table = table.sort_values("system", key=lambda column: column.map(order), kind="stable")
+    table.to_csv(file, index=False, float_format="%.5g")
+    return table
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
