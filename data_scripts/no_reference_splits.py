@@ -1,7 +1,7 @@
 """Trains and tests the no-reference systems without networks over content-disjoint splits of the databases that are here.
 
-``python -m iqa_lab.data_scripts.no_reference_splits [SYSTEM ...]``, run in the folder of the project after ``iqa-lab
-data prepare`` of livec, biq2021 and tid2013, writes
+``python -m iqa_lab.data_scripts.no_reference_splits [SYSTEM ...] [--database NAME ...]``, run in the folder of the
+project after ``iqa-lab data prepare`` of livec, biq2021 and tid2013, writes
 
 - results/no_reference_splits.csv: agreement on the test part of each 80 : 20 split. A system with a regressor is trained
   on the other 80 % (recipe "fast", its parameter search inside them); the others have seen none of the images.
@@ -12,7 +12,8 @@ data prepare`` of livec, biq2021 and tid2013, writes
 
 from __future__ import annotations
 
-import sys
+import argparse
+import itertools
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -32,7 +33,8 @@ from iqa_lab.training.features import cached_features, code_version
 from iqa_lab.training.recipes import find_recipe
 from iqa_lab.training.regressors import fit_regressor, opinion_targets, predict, repeated_splits
 
-SPLIT_DATABASES, CROSS_DATABASES = ("livec", "biq2021"), ("livec", "biq2021", "tid2013")
+SPLIT_DATABASES = ("livec", "biq2021")
+DATABASES = (*SPLIT_DATABASES, "tid2013")
 REGRESSED = ("brisque", "bliinds2", "gm_log", "cornia", "hosa")
 FIXED = ("piqe", "niqe", "niqe_live", "ilniqe", "ilniqe_authors", "brisque_live", "bliinds2_live", "gm_log_live",
          "diivine_live")
@@ -56,21 +58,18 @@ def split_rows(name: str, database: Database) -> Iterator[dict]:
         yield agreement(scores[test], opinions[test])
 
 
-def cross_rows(name: str) -> Iterator[dict]:
-    """Yields the agreement of one system on all images of each database, trained on each other one."""
-    for test in map(load_database, CROSS_DATABASES):
-        opinions = quality(test, test.index["mos"].to_numpy(float))
-        if name not in REGRESSED:
-            yield {"test": test.name, "trained_on": METRICS[name].configuration, **agreement(fixed_scores(name, test), opinions)}
-            continue
-        metric = create_metric(name, parameters="untrained")
-        for train in map(load_database, SPLIT_DATABASES):
-            if train.name != test.name:
-                arrays, _ = fit_regressor(cached_features(metric, train.image_paths), opinion_targets(train),
-                                          train.index["content"], find_recipe(name, "fast"))
-                scores = -predict(arrays, cached_features(metric, test.image_paths))
-                yield {"test": test.name, "trained_on": f"{train.name} ({len(train.index)} photos)",
-                       **agreement(scores, opinions)}
+def cross_rows(name: str, test: Database) -> Iterator[dict]:
+    """Yields the agreement of one system on all images of a database, trained on each other one."""
+    opinions = quality(test, test.index["mos"].to_numpy(float))
+    if name not in REGRESSED:
+        yield {"trained_on": METRICS[name].configuration, **agreement(fixed_scores(name, test), opinions)}
+        return
+    metric = create_metric(name, parameters="untrained")
+    for train in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
+        arrays, _ = fit_regressor(cached_features(metric, train.image_paths), opinion_targets(train),
+                                  train.index["content"], find_recipe(name, "fast"))
+        scores = -predict(arrays, cached_features(metric, test.image_paths))
+        yield {"trained_on": f"{train.name} ({len(train.index)} photos)", **agreement(scores, opinions)}
 
 
 def fixed_scores(name: str, database: Database) -> np.ndarray:
@@ -98,29 +97,37 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main(names: list[str]) -> None:
-    """Runs the named systems, or all, and puts their rows in the place of older ones."""
+def main() -> None:
+    """Runs the named systems on the named databases, or all, and puts their rows in the place of older ones."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("system", nargs="*", default=[*FIXED, *REGRESSED])
+    parser.add_argument("--database", nargs="+", default=list(DATABASES), choices=DATABASES)
+    arguments = parser.parse_args()
     facts = {"seed": 0, "torch": torch.__version__, "device": "cpu", "date": date.today().isoformat()}
-    for name in names or [*FIXED, *REGRESSED]:
-        rows = [{"system": name, "database": database.name, "images": len(database.index), "split": k, **row,
-                 "index_sha256": hash_file(index_folder(database.name) / "index.csv")[:16], **facts}
-                for database in map(load_database, SPLIT_DATABASES) for k, row in enumerate(split_rows(name, database))]
-        table = replace_rows(RESULTS / "no_reference_splits.csv", pd.DataFrame(rows), name)
-        summary(table).to_csv(RESULTS / "no_reference_summary.csv", index=False, float_format="%.4f")
-        cross = pd.DataFrame([{"system": name, **row, **facts} for row in cross_rows(name)])
-        replace_rows(RESULTS / "no_reference_cross.csv", cross, name)
-        print(name, pd.DataFrame(rows).groupby("database")["srocc"].median().round(3).to_dict(), flush=True)
+    for name, database in itertools.product(arguments.system, map(load_database, arguments.database)):
+        about = {"system": name, "database": database.name, "images": len(database.index)}
+        about_run = facts | {"index_sha256": hash_file(index_folder(database.name) / "index.csv")[:16]}
+        if database.name in SPLIT_DATABASES:
+            rows = [about | {"split": k} | row | about_run for k, row in enumerate(split_rows(name, database))]
+            table = replace_rows(RESULTS / "no_reference_splits.csv", pd.DataFrame(rows))
+            summary(table).to_csv(RESULTS / "no_reference_summary.csv", index=False, float_format="%.4f")
+            print(name, database.name, round(pd.DataFrame(rows)["srocc"].median(), 3), flush=True)
+        replace_rows(RESULTS / "no_reference_cross.csv",
+                     pd.DataFrame([about | row | about_run for row in cross_rows(name, database)]))
 
 
-def replace_rows(file: Path, new: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Writes the table with the rows of one system replaced, and returns it, systems in the order of this script."""
-    old = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=new.columns)
-    table = pd.concat([old[old["system"] != name], new]) if len(old) else new
-    order = {system: k for k, system in enumerate([*FIXED, *REGRESSED])}
-    table = table.sort_values("system", key=lambda column: column.map(order), kind="stable")
+def replace_rows(file: Path, new: pd.DataFrame) -> pd.DataFrame:
+    """Writes the table with the rows of one system and database replaced, and returns it, in the order of this script."""
+    table = new
+    if file.is_file():
+        old, key = pd.read_csv(file), ["system", "database"]
+        same = old[key].eq(new[key].iloc[0]).all(axis=1)
+        table = pd.concat([old[~same], new])
+    order = {name: k for k, name in enumerate((*FIXED, *REGRESSED, *DATABASES))}
+    table = table.sort_values(["system", "database"], key=lambda column: column.map(order), kind="stable")
     table.to_csv(file, index=False, float_format="%.5g")
     return table
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

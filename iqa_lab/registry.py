@@ -30,6 +30,7 @@ from iqa_lab.no_reference.cornia import CORNIA
 from iqa_lab.no_reference.diivine import DIIVINE
 from iqa_lab.no_reference.gm_log import GMLOG
 from iqa_lab.no_reference.hosa import HOSA
+from iqa_lab.no_reference.ilniqe import ILNIQE
 from iqa_lab.no_reference.niqe import NIQE
 from iqa_lab.no_reference.piqe import piqe
 from iqa_lab.reduced_reference.rred import rred
@@ -62,6 +63,7 @@ class Metric:
 
 
 _NIQE = partial(Metric, kind="NR", higher_is_better=False, score_range=(0, math.inf), paper="mittal2013niqe", chapter="03")
+_ILNIQE = partial(Metric, kind="NR", higher_is_better=False, score_range=(0, math.inf), paper="zhang2015ilniqe", chapter="11")
 _REGRESSED = partial(Metric, kind="NR", higher_is_better=False, score_range=(-math.inf, math.inf))
 _BRISQUE = partial(_REGRESSED, paper="mittal2012brisque", chapter="03")
 _BLIINDS2 = partial(Metric, kind="NR", higher_is_better=False, paper="saad2012bliinds2", chapter="12")
@@ -132,6 +134,10 @@ METRICS: dict[str, Metric] = {
                   configuration="pristine model learned by this project from the 24 Kodak photos"),
     "niqe_live": _NIQE(partial(NIQE, parameters="niqe_live"),
                        configuration="the authors' pristine model of 125 photos (file not shipped)"),
+    "ilniqe": _ILNIQE(partial(ILNIQE, parameters="ilniqe_pristine"),
+                      configuration="RGB at 524x524; pristine model learned by this project from the 24 Kodak photos"),
+    "ilniqe_authors": _ILNIQE(partial(ILNIQE, parameters="ilniqe_authors"),
+                              configuration="RGB at 524x524; the authors' pristine model of 90 photos (file not shipped)"),
     "cnniqa": _CNNIQA(partial(CNNIQA, parameters="cnniqa_livec"), higher_is_better=True,
                       configuration="trained by this project on LIVE in the Wild photos; MOS scale 0 to 100"),
     "cnniqa_live": _CNNIQA(partial(CNNIQA, parameters="cnniqa_live", C=255.0, drop_last_patches=True),

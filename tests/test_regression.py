@@ -62,7 +62,7 @@ def test_gradients_reach_the_features():
 def test_a_stored_regressor_comes_back(tmp_path):
     x, y = data()
     arrays = rbf_arrays(SVR(C=1, gamma=0.05).fit(x, y))
-    np.savez(tmp_path / "regressor.npz", **arrays)
+    np.savez(tmp_path / "regressor.npz", **{name: np.atleast_1d(array) for name, array in arrays.items()})  # as shipped
     loaded = load_regressor(tmp_path / "regressor.npz")
     np.testing.assert_array_equal(loaded(torch.from_numpy(x)).numpy(), predict(arrays, x))
     assert loaded.n_features == 7 and "support vectors" in repr(loaded)

@@ -51,6 +51,13 @@ WEIGHTS: dict[str, Weights] = {
     "niqe_live": Weights(
         "niqe/modelparameters.mat", "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d",
         "github.com/utlive/niqe at d80aead2", _LIVE_LICENCE, "the authors' 125 pristine photos", size=8347),
+    "ilniqe_pristine": Weights(
+        "ilniqe_pristine.npz", "5ddc8666a62059227592ac7ecd81f0413a14e2bb590ad8f238ec6c736b0d2b94", "this project, data_scripts/fit_ilniqe.py", "Apache-2.0",
+        "the 24 photos of the Kodak Lossless True Color Image Suite"),
+    "ilniqe_authors": Weights(
+        "ilniqe/templateModel.mat", "14f4919a630498d732bbf11837d894d45a57f89c9ed84bea98851147290ce93c",
+        "github.com/IceClear/IL-NIQE at 57e9dfa2 (the file of the authors' MATLAB release)", "none stated by its authors",
+        "the authors' 90 pristine photos", size=2764281),
     "brisque_livec": Weights(
         "brisque_livec.npz", "fdba6de2b0640e5165bd3f7eb412697a647a4db8c322fb51424d4875e8f12721",
         _TRAINED, _LIVEC_LICENCE, _LIVEC),
@@ -72,6 +79,8 @@ WEIGHTS: dict[str, Weights] = {
     "hosa_codebook": Weights(
         "hosa_codebook.npz", "009c580430cb46dc415d5c3cab74947e497cd235011a3b421e15d050dcd8f973", _CODEBOOKS, "Apache-2.0",
         _KODAK),
+    "cornia_livec": Weights(
+        "cornia_livec.npz", "a1ff654bcfaa1e3c287ba459947e62a86460d0580f01d63f270eb9cb79812f96", _TRAINED, _LIVEC_LICENCE, _LIVEC),
     "hosa_livec": Weights(
         "hosa_livec.npz", "5fdf431de6a363209f9820388c6a973d199cb417027c6c9ab5d85ac1c7a25218", _TRAINED, _LIVEC_LICENCE, _LIVEC),
     "diivine_live": Weights(

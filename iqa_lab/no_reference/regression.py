@@ -64,7 +64,7 @@ class SupportVectorRegressor(nn.Module):
         return torch.exp(-self.gamma * distance) @ self.coefficients + self.bias
 
     def extra_repr(self) -> str:
-        kernel = "linear" if self.is_linear else f"{len(self.coefficients)} support vectors, gamma={self.gamma:g}"
+        kernel = "linear" if self.is_linear else f"{len(self.coefficients)} support vectors, gamma={self.gamma.item():g}"
         return f"{self.n_features} features, {kernel}"
 
 
