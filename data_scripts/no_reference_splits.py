@@ -3,7 +3,7 @@
 ``python -m iqa_lab.data_scripts.no_reference_splits [SYSTEM ...] [--database NAME ...]``, run in the folder of the
 project after ``iqa-lab data prepare`` of livec, biq2021 and tid2013, writes
 
-- results/no_reference_splits.csv: agreement on the test part of each 80 : 20 split. A system with a regressor is trained
+- results/splits/no_reference.csv: agreement on the test part of each 80 : 20 split. A system with a regressor is trained
   on the other 80 % (recipe "fast", its parameter search inside them); the others have seen none of the images.
 - results/no_reference_summary.csv: median and quartiles over the splits, and published medians on the whole databases.
 - results/no_reference_cross.csv: trained on one database, tested on all images of another. TID2013 stands here alone:
@@ -109,7 +109,7 @@ def main() -> None:
         about_run = facts | {"index_sha256": hash_file(index_folder(database.name) / "index.csv")[:16]}
         if database.name in SPLIT_DATABASES:
             rows = [about | {"split": k} | row | about_run for k, row in enumerate(split_rows(name, database))]
-            table = replace_rows(RESULTS / "no_reference_splits.csv", pd.DataFrame(rows))
+            table = replace_rows(RESULTS / "splits" / "no_reference.csv", pd.DataFrame(rows))
             summary(table).to_csv(RESULTS / "no_reference_summary.csv", index=False, float_format="%.4f")
             print(name, database.name, round(pd.DataFrame(rows)["srocc"].median(), 3), flush=True)
         replace_rows(RESULTS / "no_reference_cross.csv",

@@ -49,7 +49,8 @@ def test_a_block_that_is_flat_in_part(n_flat):
     assert [value.item() for value in fit_weibull(torch.from_numpy(x))] == pytest.approx(exact(x), rel=1e-9)
 
 
-@pytest.mark.parametrize("counts, logs", [((1014, 3), (-0.3, -8.0)), ((4912, 25), (-3.4, -52.0)), ((3828, 1), (-0.7, -183.1))])
+@pytest.mark.parametrize("counts, logs", [((1014, 3), (-0.3, -8.0)), ((4912, 25), (-3.4, -52.0)),
+                                          ((3828, 1), (-0.7, -183.1))])
 def test_where_newtons_method_alone_never_ends(counts, logs):
     x = np.exp(np.append(np.repeat(logs, counts), 0))
     assert [value.item() for value in fit_weibull(torch.from_numpy(x))] == pytest.approx(exact(x), rel=1e-9)
