@@ -1,4 +1,4 @@
-"""Local moments, MSCN coefficients and the moment fits against slow NumPy and SciPy lines."""
+"""Local moments, MSCN coefficients, moment fits, their sums and image strips against slow NumPy and SciPy lines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage, special
 
+from iqa_lab.ops import strips
+from iqa_lab.ops.resize import resize
+from iqa_lab.ops.side_sums import neighbour_sums, side_sums
 from iqa_lab.ops.statistics import (fit_aggd, fit_ggd, gamma_ratio, local_moments, mscn, neighbour_products,
                                     shape_from_ratio, shape_table)
 
@@ -32,6 +35,30 @@ def test_mscn_is_the_two_dimensional_filters(padding, mode):
     coefficients, deviation = mscn(torch.from_numpy(x)[:, None], padding)
     np.testing.assert_allclose(deviation[:, 0].numpy(), sigma, rtol=1e-9)
     np.testing.assert_allclose(coefficients[:, 0].numpy(), (x - mean) / (sigma + 1), rtol=1e-9, atol=1e-12)
+
+
+def random_image(*shape: int) -> torch.Tensor:
+    return (255 * torch.rand(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).round()
+
+
+def test_valid_moments_are_those_of_places_with_a_whole_window():
+    x = random_image(2, 1, 20, 31)
+    for valid, same in zip(mscn(x, "valid"), mscn(x, "zeros"), strict=True):
+        torch.testing.assert_close(valid, same[..., 3:-3, 3:-3], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "replicate", "symmetric", "valid"])
+def test_gradient_of_the_moments_and_coefficients(padding):
+    x = random_image(1, 1, 9, 11).requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: local_moments(v, padding), x)
+    assert torch.autograd.gradcheck(lambda v: mscn(v, padding), x)
+    assert torch.autograd.gradcheck(lambda v: mscn(v, padding, window=5, width=1.0), x)
+
+
+def test_a_flat_region_has_no_gradient():
+    x = torch.full((1, 1, 20, 20), 77.0, dtype=torch.float64, requires_grad=True)
+    for values in mscn(x, "replicate"):
+        assert (torch.autograd.grad(values.sum(), x, retain_graph=True)[0].abs() < 1e-6).all()
 
 
 def test_flat_regions_have_no_sign():
@@ -123,3 +150,62 @@ def test_neighbour_products_wrap_like_circshift():
 def test_gamma_ratio():
     a, b = torch.tensor([0.5, 3.0], dtype=torch.float64), torch.tensor([2.5, 1.5], dtype=torch.float64)
     np.testing.assert_allclose(gamma_ratio(a, b).numpy(), special.gamma(a.numpy()) / special.gamma(b.numpy()))
+
+
+def slow_sums(x: np.ndarray) -> list[float]:
+    return [x.size, np.abs(x).sum(), (x[x < 0] ** 2).sum(), (x < 0).sum(), (x[x > 0] ** 2).sum(), (x > 0).sum()]
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(float, (2, 30), elements=st.sampled_from([-2.5, -1.0, 0.0, 1e-9, 3.0])))
+def test_side_sums(x):
+    sums = side_sums(torch.from_numpy(x))
+    np.testing.assert_allclose(sums.numpy(), [slow_sums(row) for row in x], rtol=1e-14)
+    parts = side_sums(torch.from_numpy(x[:, :7])) + side_sums(torch.from_numpy(x[:, 7:]))
+    torch.testing.assert_close(parts, sums, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("last_shift", [(-1, 1), (1, -1)])
+def test_neighbour_sums_are_those_of_the_products(last_shift):
+    x = torch.randn(3, 8, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[0, 2:5, 1:4] = 0
+    sums = neighbour_sums(torch.cat((x[:, -1:], x), 1))
+    for k, shift in enumerate([(0, 1), (1, 0), (1, 1), last_shift]):
+        products = x.numpy() * np.roll(x.numpy(), shift, (1, 2))
+        np.testing.assert_allclose(sums[:, k].numpy(), [slow_sums(p) for p in products], rtol=1e-13)
+
+
+def test_gradients_of_the_sums():
+    x = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    moments = [1, 2, 4]  # counts have none
+    assert torch.autograd.gradcheck(lambda v: side_sums(v)[..., moments], x)
+    assert torch.autograd.gradcheck(lambda v: neighbour_sums(v)[..., moments], x)
+
+
+def coefficients_and_half(x: torch.Tensor, strip: strips.Strip) -> tuple[torch.Tensor, torch.Tensor]:
+    padded = torch.nn.functional.pad(x, strip.padding, mode="replicate")
+    return mscn(padded, "valid")[0], resize(x, 0.5)[:, :, strip.half]
+
+
+@pytest.mark.parametrize("height", [7, 16, 21, 37, 64])
+@pytest.mark.parametrize("rows, step", [(1, 2), (7, 2), (8, 8), (1000, 2)])
+def test_strips_give_what_the_whole_image_gives(height, rows, step, monkeypatch):
+    monkeypatch.setattr(strips, "pixels_at_once", lambda x: rows * x.shape[0] * x.shape[3])
+    x, weight = random_image(2, 1, height, 9).requires_grad_(), random_image(2, 1, height, 9)
+    results = strips.map_strips(coefficients_and_half, x, strips.row_strips(x, 3, step))
+    coefficients, half = (torch.cat(parts, 2) for parts in results)
+    expected = mscn(x, "replicate")[0], resize(x, 0.5)
+    torch.testing.assert_close(coefficients, expected[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(half, expected[1], rtol=1e-12, atol=1e-10)
+    gradients = [torch.autograd.grad((first * weight).sum() + second.square().sum(), x)[0]
+                 for first, second in ((coefficients, half), expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
+
+
+def test_strips_may_have_the_row_above(monkeypatch):
+    monkeypatch.setattr(strips, "pixels_at_once", lambda x: 6 * x.shape[3])
+    x = random_image(1, 1, 21, 9)
+    coefficients, _ = strips.map_strips(coefficients_and_half, x, strips.row_strips(x, 3, above=1))
+    expected = mscn(x, "replicate")[0]
+    for part, (top, bottom) in zip(coefficients, [(0, 6), (5, 12), (11, 18), (17, 21)], strict=True):
+        torch.testing.assert_close(part, expected[:, :, top:bottom], rtol=1e-12, atol=1e-12)

@@ -17,20 +17,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images, few_at_a_time
+from iqa_lab.images import check_images
 from iqa_lab.no_reference.regression import SupportVectorRegressor, load_regressor, parse_libsvm_model, parse_libsvm_range
 from iqa_lab.ops.color import rgb_to_luma_matlab
 from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.resize import resize
-from iqa_lab.ops.statistics import WINDOW, fit_aggd, fit_ggd, gamma_ratio, mscn, neighbour_products
+from iqa_lab.ops.side_sums import neighbour_sums
+from iqa_lab.ops.statistics import WINDOW, aggd_of_sums, gamma_ratio, ggd_of_means, mscn
+from iqa_lab.ops.strips import Strip, few_images, map_strips, row_strips
 
 OFFICIAL = "brisque_live"
 N_SCALES = 2
 MINIMUM_SIDE = WINDOW * 2 ** (N_SCALES - 1)  # the window fits into the smaller scale
-SHIFTS = ((0, 1), (1, 0), (1, 1), (-1, 1))  # rows, columns: eqs. (7)-(10), horizontal, vertical and both diagonals
+MARGIN = WINDOW // 2
 
 
 class BRISQUE(nn.Module):
@@ -71,7 +74,14 @@ def brisque_features(image: torch.Tensor) -> torch.Tensor:
         image: as :meth:`BRISQUE.forward`.
     """
     check_images(image, minimum_side=MINIMUM_SIDE)
-    return torch.cat([_features(part) for (part,) in few_at_a_time(image)])
+    own, products = (torch.cat(sums) for sums in zip(*(_sums(part) for part in few_images(image)), strict=True))
+    n = products[..., 0, :1]  # coefficients
+    own = torch.stack(ggd_of_means(*(own / n).unbind(-1)), -1)  # alpha, sigma^2
+    fit = aggd_of_sums(products)  # N, scales, 4
+    beta = safe_sqrt(gamma_ratio(1 / fit.alpha, 3 / fit.alpha))
+    eta = (fit.right - fit.left) * beta * gamma_ratio(2 / fit.alpha, 1 / fit.alpha)  # eq. (15), the mean
+    paired = torch.stack((fit.alpha, eta, fit.left**2, fit.right**2), -1)
+    return torch.cat((own, paired.flatten(2)), -1).flatten(1)
 
 
 def load_official() -> SupportVectorRegressor:
@@ -81,22 +91,36 @@ def load_official() -> SupportVectorRegressor:
     return SupportVectorRegressor(model | scaling)
 
 
-def _features(image: torch.Tensor) -> torch.Tensor:
-    """Returns the features of a few images, (N, 36)."""
-    x = 255 * rgb_to_luma_matlab(image.double())
-    features = [_scale_features(x)]
-    for _ in range(N_SCALES - 1):
-        x = resize(x, 0.5)
-        features.append(_scale_features(x))
-    return torch.cat(features, 1)
+def _sums(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns sum |x| and sum x^2 of the coefficients x of a few images, and side sums of their neighbours' products.
+
+    Shapes (N, scales, 2) and (N, scales, 4, 6).
+    """
+    *full, halves = map_strips(_sums_and_half, image, row_strips(image, MARGIN, above=1))
+    x = torch.cat(halves, 2)
+    half = map_strips(_strip_sums, x, row_strips(x, MARGIN, above=1))
+    own, products = zip(*(_image_sums(*results) for results in (full, half)), strict=True)
+    return torch.stack(own, 1), torch.stack(products, 1)
 
 
-def _scale_features(x: torch.Tensor) -> torch.Tensor:
-    """Returns the 18 features of one scale, (N, 18)."""
-    coefficients = mscn(x, "zeros")[0][:, 0]
-    own = torch.stack(fit_ggd(coefficients.flatten(1)), -1)  # alpha, sigma^2
-    fit = fit_aggd(neighbour_products(coefficients, SHIFTS).flatten(2))  # N, 4
-    beta = safe_sqrt(gamma_ratio(1 / fit.alpha, 3 / fit.alpha))
-    eta = (fit.right - fit.left) * beta * gamma_ratio(2 / fit.alpha, 1 / fit.alpha)  # eq. (15), the mean
-    paired = torch.stack((fit.alpha, eta, fit.left**2, fit.right**2), -1)
-    return torch.cat((own, paired.flatten(1)), 1)
+def _sums_and_half(image: torch.Tensor, strip: Strip) -> tuple[torch.Tensor, ...]:
+    gray = rgb_to_luma_matlab(image.double())
+    return *_strip_sums(gray, strip), resize(gray, 0.5)[:, :, strip.half]
+
+
+def _strip_sums(gray: torch.Tensor, strip: Strip) -> tuple[torch.Tensor, ...]:
+    """Returns the sums of all rows but the first, the first row of coefficients and the last one."""
+    coefficients = mscn(F.pad(255 * gray, strip.padding), "valid")[0][:, 0]
+    return _own_sums(coefficients), neighbour_sums(coefficients), coefficients[:, :1], coefficients[:, -1:]
+
+
+def _image_sums(own: tuple[torch.Tensor, ...], products: tuple[torch.Tensor, ...], first_rows: tuple[torch.Tensor, ...],
+                last_rows: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the sums of all strips and of the first row, above which is the last one."""
+    seam = torch.cat((last_rows[-1], first_rows[0]), 1)
+    return sum(own) + _own_sums(seam), sum(products) + neighbour_sums(seam)
+
+
+def _own_sums(coefficients: torch.Tensor) -> torch.Tensor:
+    x = coefficients[:, 1:].flatten(1)
+    return torch.stack((x.abs().sum(1), x.square().sum(1)), -1)

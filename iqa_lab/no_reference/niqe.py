@@ -15,24 +15,27 @@ Chapter: 03
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.io import loadmat
 from torch import nn
 
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images, few_at_a_time
+from iqa_lab.images import check_images
 from iqa_lab.ops.color import rgb_to_luma_matlab
 from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.resize import resize
-from iqa_lab.ops.statistics import fit_aggd, gamma_ratio, mscn, neighbour_products
+from iqa_lab.ops.side_sums import neighbour_sums, side_sums
+from iqa_lab.ops.statistics import WINDOW, aggd_of_sums, gamma_ratio, mscn
+from iqa_lab.ops.strips import Strip, few_images, map_strips, pixels_at_once, row_strips
 
 P = 96  # Section II-B: patch size in pixels at the first scale
-N_SCALES = 2
 SHARPNESS_THRESHOLD = 0.75  # T, Section II-B: share of the sharpest patch that a training patch must reach
-SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # rows, columns: eqs. (7)-(10) of the BRISQUE paper, as the release has them
+MARGIN = WINDOW // 2
 
 
 class NIQE(nn.Module):
@@ -76,8 +79,15 @@ def niqe_features(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torc
         float64 (N, patches, 36), bool (N, patches), and mean sigma of the first scale (N, patches), eq. (11).
     """
     check_images(image, minimum_side=P)
-    parts = zip(*(_features(part) for (part,) in few_at_a_time(image)), strict=True)
-    return tuple(torch.cat(values) for values in parts)
+    sharpness, sums = torch.cat([_sums(part) for part in few_images(image)]).split((1, 30), -1)
+    fit = aggd_of_sums(sums.unflatten(-1, (5, 6)))  # N, patches, scales, 5
+    beta = safe_sqrt(gamma_ratio(1 / fit.alpha, 3 / fit.alpha))  # width per standard deviation
+    left, right = fit.left * beta, fit.right * beta
+    eta = (right - left) * gamma_ratio(2 / fit.alpha, 1 / fit.alpha)  # eq. (8), the mean
+    own = torch.stack((fit.alpha[..., 0], (left + right)[..., 0] / 2), -1)
+    paired = torch.stack((fit.alpha, eta, left, right), -1)[..., 1:, :].flatten(-2)
+    complete = ((fit.n_left > 0) & (fit.n_right > 0)).flatten(2).all(-1)
+    return torch.cat((own, paired), -1).flatten(2), complete, sharpness[..., 0, 0]
 
 
 def weighted_mean_and_covariance(features: torch.Tensor, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,35 +113,35 @@ def load_niqe_parameters(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return arrays["mu_prisparam"].astype(np.float64).ravel(), arrays["cov_prisparam"].astype(np.float64)
 
 
-def _features(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns what :func:`niqe_features` documents, of a few images."""
+def _sums(image: torch.Tensor) -> torch.Tensor:
+    """Returns mean sigma and the sums behind the features of the patches of a few images, (N, patches, scales, 31)."""
     height, width = (side - side % P for side in image.shape[2:])
-    x = 255 * rgb_to_luma_matlab(image.double())[..., :height, :width]
-    features, complete, sharpness = zip(*(_scale_features(scaled, side) for scaled, side in _scales(x)), strict=True)
-    return torch.cat(features, -1), torch.stack(complete).all(0), sharpness[0]
+    image = image[..., :height, :width]
+    full, halves = map_strips(_sums_and_half, image, row_strips(image, MARGIN, P))
+    x = torch.cat(halves, 2)
+    half, = map_strips(partial(_strip_sums, side=P // 2), x, row_strips(x, MARGIN, P // 2))
+    return torch.stack((torch.cat(full, 1), torch.cat(half, 1)), 2)
 
 
-def _scales(x: torch.Tensor):
-    """Yields the image and its patch side at each scale."""
-    for scale in range(N_SCALES):
-        yield x, P >> scale
-        if scale + 1 < N_SCALES:
-            x = resize(x, 0.5)
+def _sums_and_half(image: torch.Tensor, strip: Strip) -> tuple[torch.Tensor, ...]:
+    gray = rgb_to_luma_matlab(image.double())
+    return *_strip_sums(gray, strip, P), resize(gray, 0.5)[:, :, strip.half]
 
 
-def _scale_features(x: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns the 18 features of each patch, whether no fit had an empty side, and the mean sigma."""
-    coefficients, sigma = mscn(x, "replicate")
-    patches = _patches(coefficients, side)
-    products = neighbour_products(patches, SHIFTS)  # shifted inside the patch; N, patches, 4, side, side
-    fit = fit_aggd(torch.cat((patches[:, :, None], products), 2).flatten(-2))  # N, patches, 5
-    beta = safe_sqrt(gamma_ratio(1 / fit.alpha, 3 / fit.alpha))  # width per standard deviation
-    left, right = fit.left * beta, fit.right * beta
-    eta = (right - left) * gamma_ratio(2 / fit.alpha, 1 / fit.alpha)  # eq. (8), the mean
-    own = torch.stack((fit.alpha[..., 0], (left + right)[..., 0] / 2), -1)
-    paired = torch.stack((fit.alpha, eta, left, right), -1)[..., 1:, :].flatten(-2)
-    complete = ((fit.n_left > 0) & (fit.n_right > 0)).all(-1)
-    return torch.cat((own, paired), -1), complete, _patches(sigma, side).mean((-2, -1))
+def _strip_sums(gray: torch.Tensor, strip: Strip, side: int) -> tuple[torch.Tensor, ...]:
+    """Returns mean sigma and sums of each patch of a strip, (N, patches, 31); wide strips in pieces."""
+    x = F.pad(255 * gray, strip.padding, mode="replicate")
+    rows = x.shape[2] - 2 * MARGIN  # one row of patches if they are wider than fits
+    columns = side * max(1, pixels_at_once(x) // (x.shape[0] * rows * side))
+    pieces = [x[..., left:left + columns + 2 * MARGIN] for left in range(0, gray.shape[3], columns)]
+    return (torch.cat([_patch_sums(piece, side) for piece in pieces], 1),)
+
+
+def _patch_sums(x: torch.Tensor, side: int) -> torch.Tensor:
+    coefficients, sigma = (_patches(maps, side) for maps in mscn(x, "valid"))
+    coefficients = torch.cat((coefficients[..., -1:, :], coefficients), -2)  # neighbours wrap around inside the patch
+    own, products = side_sums(coefficients[..., 1:, :].flatten(-2)), neighbour_sums(coefficients)
+    return torch.cat((sigma.mean((-2, -1))[..., None], own, products.flatten(-2)), -1)
 
 
 def _patches(x: torch.Tensor, side: int) -> torch.Tensor:

@@ -21,7 +21,7 @@ def correlate_axis(x: torch.Tensor, taps: tuple[float, ...], dim: int, padding: 
         taps: K numbers, K >= stride and K - stride even for a centred result.
         dim: the axis.
         padding: what stands beyond the border: ``"zeros"``, ``"replicate"`` (edge sample) or ``"symmetric"`` (mirror
-            with the edge sample repeated).
+            with the edge sample repeated). With ``"valid"`` nothing does: before = 0, and the axis loses K - 1 samples.
         stride: keep every ``stride``-th result; the axis gets ceil(L / stride) samples.
 
     Raises:
@@ -39,40 +39,43 @@ class _CorrelateAxis(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, taps, dim, padding, stride):
         ctx.settings = taps, dim, padding, stride, x.shape[dim]
-        padded = _pad(x, dim, padding, *_margins(len(taps), x.shape[dim], stride))
-        length = -(-x.shape[dim] // stride)
-        y = _window(padded, dim, 0, length, stride) * taps[0]
-        for k, tap in enumerate(taps[1:], start=1):
-            y.add_(_window(padded, dim, k, length, stride), alpha=tap)
+        padded = _pad(x, dim, padding, *_margins(len(taps), x.shape[dim], padding, stride))
+        first, *others = padded.unfold(dim, len(taps), stride).unbind(-1)  # what each tap sees
+        y = first * taps[0]
+        for tap, view in zip(taps[1:], others, strict=True):
+            y.add_(view, alpha=tap)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
         taps, dim, padding, stride, length = ctx.settings
-        before, after = _margins(len(taps), length, stride)
-        shape = list(gradient.shape)
-        shape[dim] = length + before + after
-        padded = gradient.new_zeros(shape)
-        for k, tap in enumerate(taps):
-            _window(padded, dim, k, gradient.shape[dim], stride).add_(gradient, alpha=tap)
-        return _fold(padded, dim, padding, before, after), None, None, None, None
+        return correlate_axis_adjoint(gradient, taps, dim, length, padding, stride), None, None, None, None
 
 
-def _margins(n_taps: int, length: int, stride: int) -> tuple[int, int]:
+def correlate_axis_adjoint(gradient: torch.Tensor, taps: tuple[float, ...], dim: int, length: int,
+                           padding: str = "zeros", stride: int = 1) -> torch.Tensor:
+    """Returns the gradient for x, which has ``length`` samples along ``dim``, from that for :func:`correlate_axis`."""
+    before, after = _margins(len(taps), length, padding, stride)
+    shape = list(gradient.shape)
+    shape[dim] = length + before + after
+    padded = gradient.new_zeros(shape)
+    for tap, view in zip(taps, padded.unfold(dim, len(taps), stride).unbind(-1), strict=True):
+        view.add_(gradient, alpha=tap)
+    return _fold(padded, dim, padding, before, after)
+
+
+def _margins(n_taps: int, length: int, padding: str, stride: int) -> tuple[int, int]:
     """Returns how many samples are needed before the first and after the last one."""
+    if padding == "valid":
+        return 0, 0
     before = (n_taps - stride) // 2
     return before, (-(-length // stride) - 1) * stride + n_taps - before - length
 
 
-def _window(x: torch.Tensor, dim: int, start: int, length: int, stride: int) -> torch.Tensor:
-    """Returns the view of ``length`` samples from ``start`` on, every ``stride``-th one."""
-    index = [slice(None)] * x.ndim
-    index[dim] = slice(start, start + (length - 1) * stride + 1, stride)
-    return x[tuple(index)]
-
-
 def _pad(x: torch.Tensor, dim: int, padding: str, before: int, after: int) -> torch.Tensor:
+    if padding == "valid":
+        return x
     first, last = (x.index_select(dim, side) for side in _sources(x, dim, padding, before, after))
     if padding == "zeros":
         first, last = torch.zeros_like(first), torch.zeros_like(last)
@@ -83,7 +86,7 @@ def _fold(padded: torch.Tensor, dim: int, padding: str, before: int, after: int)
     """Returns the adjoint of ``_pad``: what was copied into the margin comes home to its source sample."""
     length = padded.shape[dim] - before - after
     x = padded.narrow(dim, before, length)
-    if padding != "zeros":
+    if padding not in ("zeros", "valid"):
         first, last = _sources(x, dim, padding, before, after)
         x = x.index_add(dim, first, padded.narrow(dim, 0, before))
         x.index_add_(dim, last, padded.narrow(dim, before + length, after))
@@ -100,4 +103,5 @@ def _edge_index(length: int, before: int, after: int, device: torch.device) -> t
     return torch.arange(-before, length + after, device=device).clamp(0, length - 1)
 
 
-BORDERS = {"zeros": _edge_index, "replicate": _edge_index, "symmetric": symmetric_index}
+#: padding -> the sample under each margin position; of zeros and valid no such sample is used
+BORDERS = {"zeros": _edge_index, "valid": _edge_index, "replicate": _edge_index, "symmetric": symmetric_index}
