@@ -1,7 +1,7 @@
 """The feature maps of IL-NIQE: its 8-bit resize, colour channels, Gaussian derivatives and log-Gabor responses.
 
 Numbers are those of the authors' release (doi:10.1109/TIP.2015.2426416): the symbol of computequality.m stands beside
-each. What they are for, and every deviation, is in :mod:`iqa_lab.no_reference.ilniqe`.
+each. What they are for, and every deviation, is in ``iqa_lab.no_reference.ilniqe``.
 """
 
 from __future__ import annotations

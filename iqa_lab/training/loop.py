@@ -1,6 +1,6 @@
 """Trains a patch model on a database with opinion scores; a killed run goes on where it stopped, to the same result.
 
-One folder per run (:mod:`iqa_lab.training.runs`), with ``history.csv`` (a line per epoch), ``checkpoint.pt`` (to resume)
+One folder per run (``iqa_lab.training.runs``), with ``history.csv`` (a line per epoch), ``checkpoint.pt`` (to resume)
 and ``weights.pt`` (of the best epoch on the validation part). The test part is looked at once, at the end.
 """
 

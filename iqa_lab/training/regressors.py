@@ -35,7 +35,7 @@ def train_regressor(metric: nn.Module, database: Database, recipe: RegressorReci
                     progress: bool = True) -> dict:
     """Returns the report of a training: content-disjoint 80 : 20, or the release's own split.
 
-    The folder (:mod:`iqa_lab.training.runs`) gets ``search.csv`` (every pair of the grid with its error) and
+    The folder (``iqa_lab.training.runs``) gets ``search.csv`` (every pair of the grid with its error) and
     ``regressor.npz``, fitted to the training part; ``create_metric(name, parameters=Path(...))`` uses it.
 
     Args:
