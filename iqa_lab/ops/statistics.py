@@ -141,7 +141,7 @@ def fit_aggd(x: torch.Tensor) -> AGGD:
 
 
 def aggd_of_sums(sums: torch.Tensor) -> AGGD:
-    """Returns :func:`fit_aggd` of samples with the given sums, see :func:`side_sums`, shape (..., 6)."""
+    """Returns :func:`fit_aggd` of samples with the given sums, see :func:`iqa_lab.ops.side_sums.side_sums`, shape (..., 6)."""
     n, absolute, squares_left, n_left, squares_right, n_right = sums.unbind(-1)
     left, right = safe_sqrt(squares_left / n_left.clamp_min(1)), safe_sqrt(squares_right / n_right.clamp_min(1))
     ratio = (absolute / n).square() / ((squares_left + squares_right) / n).clamp_min(TINY)
