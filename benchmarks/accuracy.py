@@ -28,8 +28,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from test_reference_values import read  # noqa: E402 - the one reader of the images that these files name
 
-AUTHORS = ("_live", "_authors")  # rows of the registry with the authors' parameters
-
 
 def compare() -> Iterator[dict]:
     """Yields one row per system and image (or pair) with a value of its authors."""
@@ -45,8 +43,7 @@ def compare() -> Iterator[dict]:
 
 def reference_rows(name: str) -> Iterator[dict]:
     """Yields the rows of a system's file of reference values whose images are at hand."""
-    family = next((name.removesuffix(suffix) for suffix in AUTHORS if name.endswith(suffix)), name)
-    file = VALUES / f"{family}.csv"
+    file = VALUES / f"{name.removesuffix('_live').removesuffix('_authors')}.csv"  # rows with the authors' parameters
     for row in csv.DictReader(file.open()) if file.exists() else ():
         first = row.get("distorted") or row["image"].removeprefix("golden/")
         ours = METRICS[name].kind != "NR" or (row["metric"] == name and " " not in first)  # parts of images: not here

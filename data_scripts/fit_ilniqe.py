@@ -16,11 +16,10 @@ from pathlib import Path
 import torch
 
 from iqa_lab import load_image
+from iqa_lab.data_scripts.kodak import kodak_photographs
 from iqa_lab.data_scripts.shipped_arrays import write_arrays
 from iqa_lab.embedded import SHIPPED
 from iqa_lab.no_reference.ilniqe import RESERVED_RATIO, SHARPNESS_THRESHOLD, ilniqe_features
-
-N_PHOTOGRAPHS = 24
 
 
 def views(image: torch.Tensor) -> list[torch.Tensor]:
@@ -56,10 +55,7 @@ def main(folder: Path) -> None:
     Raises:
         FileNotFoundError: not all 24 photographs are in the folder.
     """
-    paths = sorted(folder.glob("kodim*.png"))
-    if len(paths) != N_PHOTOGRAPHS:
-        raise FileNotFoundError(f"Expected kodim01.png to kodim{N_PHOTOGRAPHS}.png in {folder}, found {len(paths)} "
-                                "such files; download the complete set.")
+    paths = kodak_photographs(folder)
     features = torch.cat([sharp_features(view) for path in paths for view in views(load_image(path))])
     centre, basis, variance = principal_axes(features)
     write_arrays(SHIPPED / "weights" / "ilniqe_pristine.npz",

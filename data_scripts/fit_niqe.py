@@ -14,11 +14,10 @@ from pathlib import Path
 import torch
 
 from iqa_lab import load_image
+from iqa_lab.data_scripts.kodak import kodak_photographs
 from iqa_lab.data_scripts.shipped_arrays import write_arrays
 from iqa_lab.embedded import SHIPPED
 from iqa_lab.no_reference.niqe import SHARPNESS_THRESHOLD, niqe_features, weighted_mean_and_covariance
-
-N_PHOTOGRAPHS = 24
 
 
 def sharp_features(path: Path) -> torch.Tensor:
@@ -41,10 +40,7 @@ def main(folder: Path) -> None:
     Raises:
         FileNotFoundError: not all 24 photographs are in the folder.
     """
-    paths = sorted(folder.glob("kodim*.png"))
-    if len(paths) != N_PHOTOGRAPHS:
-        raise FileNotFoundError(f"Expected kodim01.png to kodim{N_PHOTOGRAPHS}.png in {folder}, found {len(paths)} such "
-                                "files; download the complete set.")
+    paths = kodak_photographs(folder)
     mean, covariance, n_patches = fit(paths)
     write_arrays(SHIPPED / "weights" / "niqe_pristine.npz", {"mean": mean.numpy(), "covariance": covariance.numpy()})
     print(f"{n_patches} patches, condition number {torch.linalg.cond(covariance):.3g}")

@@ -21,6 +21,7 @@ from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from iqa_lab.data_scripts.kodak import kodak_photographs
 from iqa_lab.data_scripts.shipped_arrays import write_arrays
 from iqa_lab.distortions import N_LEVELS, distort
 from iqa_lab.embedded import SHIPPED
@@ -29,7 +30,6 @@ from iqa_lab.no_reference.codebooks import SIDE, fit_whitening, normalise
 from iqa_lab.no_reference.hosa import SKEWNESS_GUARD
 from iqa_lab.ops.color import rgb_to_luma_matlab
 
-N_PHOTOGRAPHS = 24
 KINDS = ("jpeg", "jpeg2000", "gaussian_blur", "white_noise", "contrast_change")
 PATCHES_PER_IMAGE = 800  # of each of the 24 * (1 + 5 * 5) = 624 images: half a million
 N_CODEWORDS = {"cornia_codebook": 10_000, "hosa_codebook": 100}
@@ -101,10 +101,7 @@ def main(folder: Path) -> None:
     Raises:
         FileNotFoundError: not all 24 photographs are in the folder.
     """
-    paths = sorted(folder.glob("kodim*.png"))
-    if len(paths) != N_PHOTOGRAPHS:
-        raise FileNotFoundError(f"Expected kodim01.png to kodim{N_PHOTOGRAPHS}.png in {folder}, found {len(paths)} "
-                                "such files; download the complete set.")
+    paths = kodak_photographs(folder)
     random = np.random.RandomState(SEED)
     patches = np.concatenate([random_patches(pixels, random) for path in tqdm(paths, unit="photo")
                               for pixels in versions(path)])

@@ -19,7 +19,7 @@ from iqa_lab.embedded import SHIPPED
 from iqa_lab.evaluation.protocols import agreement
 from iqa_lab.training.features import cached_features
 from iqa_lab.training.recipes import RECIPES, RegressorRecipe, find_recipe
-from iqa_lab.training.regressors import fit_regressor, opinion_targets, predict
+from iqa_lab.training.regressors import best_pair, fit_regressor, opinion_targets, predict
 
 SYSTEMS = tuple(name for name, modes in RECIPES.items() if isinstance(modes["full"], RegressorRecipe))
 
@@ -43,7 +43,7 @@ def train(name: str) -> None:
     write_arrays(SHIPPED / "weights" / f"{name}_livec.npz", arrays)
     scores = predict(arrays, cached_features(metric, held_out.image_paths))
     found = agreement(-scores, quality(held_out, held_out.index["mos"].to_numpy()))
-    chosen = ", ".join(f"{key} {value:g}" for key, value in search.loc[search["mean_absolute_error"].idxmin()].items())
+    chosen = ", ".join(f"{key} {value:g}" for key, value in best_pair(search).items())
     print(f"{name}: {len(contents)} photographs, {chosen}, {len(arrays.get('coefficients', ()))} support vectors; on "
           "livec_mini: " + ", ".join(f"{key} {found[key]:.3f}" for key in ("srocc", "krocc", "plcc", "rmse")))
 

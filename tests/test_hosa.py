@@ -13,7 +13,7 @@ import torch
 from scipy.io import savemat
 from scipy.stats import skew
 from test_cornia import CODEBOOK as CORNIA_CODEBOOK
-from test_cornia import corner, difficult_images, reference_columns, tiny_arrays, without_moments, write_regressor
+from test_cornia import corner, reference_columns, tiny_arrays, without_moments, write_regressor
 
 from iqa_lab.data_scripts.learn_codebooks import cluster_moments, k_means, main, random_patches
 from iqa_lab.embedded import SHIPPED
@@ -125,23 +125,6 @@ def test_gradient_of_the_aggregation():
     arrays = tiny_arrays(7)
     patches = torch.randn(1, 6, 49, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda p: aggregate(p, Codebook(arrays)), patches, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", difficult_images(16))
-def test_difficult_images_have_a_finite_score_and_gradient(name, model):
-    image = difficult_images(40)[name].requires_grad_()
-    score = model(image)
-    score.sum().backward()
-    assert score.isfinite().all() and image.grad.isfinite().all()
-
-
-def test_a_score_does_not_depend_on_its_batch_nor_much_on_its_type(model):
-    image = torch.cat([corner(f"{name}_90x110") for name in ("ref", "quant", "noise")])
-    together = model(image)
-    torch.testing.assert_close(together, torch.cat([model(x[None]) for x in image]), rtol=1e-9, atol=0)
-    assert model(image.float()).dtype == torch.float32
-    torch.testing.assert_close(model(image.float()).double(), together, rtol=1e-6, atol=0)
-    assert len(together.unique()) == 3
 
 
 def test_gray_is_its_own_luma_and_odd_sizes_are_scored(model):

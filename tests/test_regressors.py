@@ -75,6 +75,15 @@ def test_other_code_or_constants_have_other_features(cache, tmp_path, monkeypatc
     assert code_version(create_metric("brisque")) != before
 
 
+def test_other_options_have_other_features():
+    from iqa_lab.no_reference.bliinds2 import first_channel
+
+    for name, options in {"cornia": {"n_patches": 500}, "bliinds2": {"luma": first_channel}}.items():
+        plain = code_version(create_metric(name, parameters="untrained"))
+        assert code_version(create_metric(name, parameters="untrained")) == plain
+        assert code_version(create_metric(name, parameters="untrained", **options)) != plain
+
+
 def test_the_regressor_does_not_decide_the_features():
     assert code_version(create_metric("brisque")) == code_version(create_metric("brisque", parameters="untrained"))
 

@@ -34,9 +34,10 @@ from iqa_lab.no_reference.ilniqe_channels import (
     logarithmic_opponent,
     resize_as_bytes,
 )
+from iqa_lab.no_reference.niqe import patch_statistics
 from iqa_lab.ops.blocks import to_blocks
 from iqa_lab.ops.elementwise import safe_sqrt
-from iqa_lab.ops.statistics import fit_aggd, gamma_ratio, mscn, neighbour_products
+from iqa_lab.ops.statistics import fit_aggd, mscn, neighbour_products
 from iqa_lab.ops.weibull import fit_weibull
 
 P = 84  # blocksizerow: side of a block in pixels at the first scale
@@ -180,23 +181,15 @@ def _derivative_features(maps: torch.Tensor, scale: int) -> tuple[torch.Tensor, 
 def _mscn_features(blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the 18 features that NIQE has, of blocks (N, blocks, 1, side, side), and whether they are defined."""
     products = neighbour_products(blocks[:, :, 0], SHIFTS)  # shifted inside the block
-    alpha, left, right, defined = _fit(torch.cat((blocks, products), 2))
-    mean = (right - left) * gamma_ratio(2 / alpha, 1 / alpha)
-    own = _interleave(alpha[..., :1], (left + right)[..., :1] / 2)
-    return torch.cat((own, _interleave(alpha, mean, left, right)[..., 4:]), -1), defined
+    fit = fit_aggd(torch.cat((blocks, products), 2).flatten(-2))
+    return patch_statistics(fit), fit.has_both_sides().all(-1)
 
 
 def _aggd_features(blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns shape and mean width of each map in each block, (N, blocks, 2 K), and whether they are defined."""
-    alpha, left, right, defined = _fit(blocks)
-    return _interleave(alpha, (left + right) / 2), defined
-
-
-def _fit(blocks: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Returns alpha, beta_l and beta_r of each map, (N, blocks, K), and whether all have two sides, (N, blocks)."""
     fit = fit_aggd(blocks.flatten(-2))
-    beta = safe_sqrt(gamma_ratio(1 / fit.alpha, 3 / fit.alpha))
-    return fit.alpha, fit.left * beta, fit.right * beta, ((fit.n_left > 0) & (fit.n_right > 0)).all(-1)
+    left, right = fit.widths()
+    return _interleave(fit.alpha, (left + right) / 2), fit.has_both_sides().all(-1)
 
 
 def _interleave(*values: torch.Tensor) -> torch.Tensor:

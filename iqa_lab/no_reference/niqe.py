@@ -30,7 +30,7 @@ from iqa_lab.ops.color import rgb_to_luma_matlab
 from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.resize import resize
 from iqa_lab.ops.side_sums import neighbour_sums, side_sums
-from iqa_lab.ops.statistics import WINDOW, aggd_of_sums, gamma_ratio, mscn
+from iqa_lab.ops.statistics import AGGD, WINDOW, aggd_of_sums, gamma_ratio, mscn
 from iqa_lab.ops.strips import Strip, few_images, map_strips, pixels_at_once, row_strips
 
 P = 96  # Section II-B: patch size in pixels at the first scale
@@ -81,13 +81,20 @@ def niqe_features(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torc
     check_images(image, minimum_side=P)
     sharpness, sums = torch.cat([_sums(part) for part in few_images(image)]).split((1, 30), -1)
     fit = aggd_of_sums(sums.unflatten(-1, (5, 6)))  # N, patches, scales, 5
-    beta = safe_sqrt(gamma_ratio(1 / fit.alpha, 3 / fit.alpha))  # width per standard deviation
-    left, right = fit.left * beta, fit.right * beta
+    return patch_statistics(fit).flatten(2), fit.has_both_sides().flatten(2).all(-1), sharpness[..., 0, 0]
+
+
+def patch_statistics(fit: AGGD) -> torch.Tensor:
+    """Returns the 18 features of one scale, shape (..., 18).
+
+    Args:
+        fit: of a patch's coefficients and their four products, shape (..., 5).
+    """
+    left, right = fit.widths()
     eta = (right - left) * gamma_ratio(2 / fit.alpha, 1 / fit.alpha)  # eq. (8), the mean
     own = torch.stack((fit.alpha[..., 0], (left + right)[..., 0] / 2), -1)
     paired = torch.stack((fit.alpha, eta, left, right), -1)[..., 1:, :].flatten(-2)
-    complete = ((fit.n_left > 0) & (fit.n_right > 0)).flatten(2).all(-1)
-    return torch.cat((own, paired), -1).flatten(2), complete, sharpness[..., 0, 0]
+    return torch.cat((own, paired), -1)
 
 
 def weighted_mean_and_covariance(features: torch.Tensor, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

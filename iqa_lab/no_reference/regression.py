@@ -56,8 +56,7 @@ class SupportVectorRegressor(nn.Module):
         """
         features = features.to(self.bias)
         if self.is_scaled:
-            span = self.feature_max - self.feature_min
-            features = torch.where(span > 0, 2 * (features - self.feature_min) / span.clamp_min(1e-300) - 1, 0)
+            features = scale_features(features, self.feature_min, self.feature_max)
         if self.is_linear:
             return features @ self.weights + self.bias
         distance = (features[:, None] - self.support_vectors).square().sum(-1)  # N, S
@@ -66,6 +65,12 @@ class SupportVectorRegressor(nn.Module):
     def extra_repr(self) -> str:
         kernel = "linear" if self.is_linear else f"{len(self.coefficients)} support vectors, gamma={self.gamma.item():g}"
         return f"{self.n_features} features, {kernel}"
+
+
+def scale_features(features: torch.Tensor, feature_min: torch.Tensor, feature_max: torch.Tensor) -> torch.Tensor:
+    """Returns the features with ``feature_min`` at -1 and ``feature_max`` at 1; those that were constant become 0."""
+    span = feature_max - feature_min
+    return torch.where(span > 0, 2 * (features - feature_min) / torch.where(span > 0, span, 1) - 1, 0)
 
 
 class Untrained(nn.Module):

@@ -34,6 +34,15 @@ class AGGD(NamedTuple):
     n_left: torch.Tensor  # how many samples stood behind each side
     n_right: torch.Tensor
 
+    def widths(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns beta_l and beta_r, the scales of both sides in the density; ``left`` and ``right`` are deviations."""
+        beta = safe_sqrt(gamma_ratio(1 / self.alpha, 3 / self.alpha))  # width per standard deviation
+        return self.left * beta, self.right * beta
+
+    def has_both_sides(self) -> torch.Tensor:
+        """Returns whether there were samples on both sides."""
+        return (self.n_left > 0) & (self.n_right > 0)
+
 
 def local_moments(x: torch.Tensor, padding: str, *, window: int = WINDOW,
                   width: float = SIGMA) -> tuple[torch.Tensor, torch.Tensor]:

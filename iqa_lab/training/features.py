@@ -21,6 +21,8 @@ from iqa_lab.embedded import cache_folder
 from iqa_lab.images import load_image
 from iqa_lab.training.runs import write_whole
 
+FACTS = {"name", "kind", "higher_is_better", "training"}  # attributes of a metric that do not change its features
+
 
 @torch.no_grad()
 def cached_features(metric: nn.Module, images: Sequence[Path], *, progress: bool = True) -> np.ndarray:
@@ -44,11 +46,13 @@ def cached_features(metric: nn.Module, images: Sequence[Path], *, progress: bool
 
 
 def code_version(metric: nn.Module) -> str:
-    """Returns the SHA-256 of what decides the features: the source of the system and of all it imports, and its buffers.
+    """Returns the SHA-256 of what decides the features: the source of the system and of all it imports, options, buffers.
 
     The regressor's buffers are left out: it works on the features.
     """
-    digest = hashlib.sha256()
+    options = {key: getattr(value, "__qualname__", value) for key, value in vars(metric).items()
+               if key[0] != "_" and key not in FACTS}
+    digest = hashlib.sha256(repr(sorted(options.items())).encode())
     for file in _sources(type(metric).__module__):
         digest.update(file.read_bytes())
     for name, buffer in sorted(metric.state_dict().items()):

@@ -23,7 +23,7 @@ from torch import nn
 from iqa_lab.databases import Database, quality
 from iqa_lab.evaluation.protocols import agreement
 from iqa_lab.evaluation.splits import content_folds, content_splits
-from iqa_lab.no_reference.regression import SupportVectorRegressor
+from iqa_lab.no_reference.regression import SupportVectorRegressor, scale_features
 from iqa_lab.training.features import cached_features, code_version
 from iqa_lab.training.recipes import RegressorRecipe
 from iqa_lab.training.runs import describe_run, open_run, split_parts, write_results, write_whole
@@ -60,8 +60,7 @@ def train_regressor(metric: nn.Module, database: Database, recipe: RegressorReci
         arrays, search = fit_regressor(features[train], targets[train], database.index["content"].iloc[train], recipe)
         search.to_csv(folder / "search.csv", index=False)
         write_whole(folder / "regressor.npz", lambda path: _save(path, arrays))
-        best = search.loc[search["mean_absolute_error"].idxmin()]
-        write_results(folder, database, parts, predict(arrays, features[test]), best.to_dict(), higher_is_better=False)
+        write_results(folder, database, parts, predict(arrays, features[test]), best_pair(search), higher_is_better=False)
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
@@ -79,8 +78,7 @@ def repeated_splits(features: np.ndarray, database: Database, recipe: RegressorR
     opinions = quality(database, database.index["mos"].to_numpy(float))
     for train, test in content_splits(contents, n_splits=n_splits, seed=recipe.seed):
         arrays, search = fit_regressor(features[train], targets[train], contents.iloc[train], recipe)
-        best = search.loc[search["mean_absolute_error"].idxmin()].to_dict()
-        yield agreement(-predict(arrays, features[test]), opinions[test]) | best
+        yield agreement(-predict(arrays, features[test]), opinions[test]) | best_pair(search)
 
 
 def fit_regressor(features: np.ndarray, targets: np.ndarray, contents: ArrayLike,
@@ -97,8 +95,10 @@ def fit_regressor(features: np.ndarray, targets: np.ndarray, contents: ArrayLike
         What :class:`iqa_lab.no_reference.regression.SupportVectorRegressor` takes; and C, gamma and the mean absolute
         error of each pair of the grid over the folds.
     """
-    scaling = {"feature_min": features.min(0), "feature_max": features.max(0)} if recipe.scaled else {}
-    x = scaled(features.astype(np.float64), **scaling) if scaling else features.astype(np.float64)
+    x, scaling = features.astype(np.float64), {}
+    if recipe.scaled:
+        scaling = {"feature_min": x.min(0), "feature_max": x.max(0)}
+        x = scale_features(*map(torch.from_numpy, (x, *scaling.values()))).numpy()
     linear = recipe.kernel == "linear"
     inputs = x @ x.T if linear else x  # with the products at hand a fit costs n^2 instead of n^2 D
     estimator = SVR(kernel="precomputed" if linear else recipe.kernel, epsilon=recipe.epsilon)
@@ -116,6 +116,11 @@ def fit_regressor(features: np.ndarray, targets: np.ndarray, contents: ArrayLike
     return arrays, table.assign(mean_absolute_error=-search.cv_results_["mean_test_score"])
 
 
+def best_pair(search: pd.DataFrame) -> dict[str, float]:
+    """Returns the row of the parameter search with the smallest error, whose C and gamma the regressor has."""
+    return search.loc[search["mean_absolute_error"].idxmin()].to_dict()
+
+
 def opinion_targets(database: Database) -> np.ndarray:
     """Returns the opinion scores as 0 (best end of the database's scale) to 100 (worst), shape (n,).
 
@@ -127,12 +132,6 @@ def opinion_targets(database: Database) -> np.ndarray:
     low, high = database.facts.score_range
     share = (opinions - low) / (high - low)
     return WORST * (1 - share if database.facts.higher_is_better else share)
-
-
-def scaled(features: np.ndarray, feature_min: np.ndarray, feature_max: np.ndarray) -> np.ndarray:
-    """Returns the features with their smallest value at -1 and their largest at 1; constant ones become 0."""
-    span = feature_max - feature_min
-    return np.where(span > 0, 2 * (features - feature_min) / np.where(span > 0, span, 1) - 1, 0)
 
 
 def predict(arrays: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
