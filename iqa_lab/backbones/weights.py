@@ -52,7 +52,7 @@ WEIGHTS: dict[str, Weights] = {
         "niqe/modelparameters.mat", "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d",
         "github.com/utlive/niqe at d80aead2", _LIVE_LICENCE, "the authors' 125 pristine photos", size=8347),
     "ilniqe_pristine": Weights(
-        "ilniqe_pristine.npz", "5ddc8666a62059227592ac7ecd81f0413a14e2bb590ad8f238ec6c736b0d2b94", "this project, data_scripts/fit_ilniqe.py", "Apache-2.0",
+        "ilniqe_pristine.npz", "b50f730da526de37bbc612962a3bb9b913354a4d6ac6c16aae35d6653d9bad8d", "this project, data_scripts/fit_ilniqe.py", "Apache-2.0",
         "the 24 photos of the Kodak Lossless True Color Image Suite"),
     "ilniqe_authors": Weights(
         "ilniqe/templateModel.mat", "14f4919a630498d732bbf11837d894d45a57f89c9ed84bea98851147290ce93c",

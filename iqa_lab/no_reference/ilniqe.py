@@ -8,10 +8,8 @@ Deviations: (1) Images are rounded to 8 bits, as the release reads them; gradien
     of rounding errors (seen: 2e-4 of a score). A block in which some fit has an empty side then takes the mean of the
     others, as a block with a NaN does in the release; where no block is left, the release's constant 2000 stands for
     mean and covariance, so that a flat image gets about sqrt(4000) = 63.2 from any model. (3) Weibull fits are exact;
-    the release's stop within 1e-6 (5e-6 of a score). (4) Where the resize falls on the middle of two grey levels,
-    MATLAB's rounding errors decide, in 53 to 216 pixels of 512 x 384 (up to 2e-3 of a score); here such a pixel goes
-    up. (5) A linear solve stands for the pseudo-inverse. (6) A gray image counts as R = G = B; the release takes
-    colour only.
+    the release's stop within 1e-6 (5e-6 of a score). (4) A linear solve stands for the pseudo-inverse. (5) A gray
+    image counts as R = G = B; the release takes colour only.
 Chapter: 11
 """
 

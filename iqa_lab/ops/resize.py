@@ -92,11 +92,12 @@ def resize_taps(length: int, size: int, scale: float, method: str = "bicubic") -
     """
     kernel, support = KERNELS[method]
     widening = max(1.0, 1 / scale)  # the kernel is stretched when shrinking, which is the antialiasing
-    centre = (torch.arange(size, dtype=torch.float64) + 0.5) / scale - 0.5
+    # MATLAB counts from 1, in this order: its rounding errors then are ours, also where they decide a tie.
+    centre = torch.arange(1, size + 1, dtype=torch.float64) / scale + 0.5 * (1 - 1 / scale)
     n_taps = math.ceil(support * widening) + 2
     index = (centre - support * widening / 2).floor() + torch.arange(n_taps)[:, None]
     weights = kernel((centre - index) / widening)
-    period = index.long() % (2 * length)
+    period = (index.long() - 1) % (2 * length)
     sources = torch.where(period < length, period, 2 * length - 1 - period)  # mirror, the edge sample repeats
     used = (weights != 0).any(1)
     return sources[used], (weights / weights.sum(0))[used]
