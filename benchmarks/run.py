@@ -26,12 +26,14 @@ from photographs import image_pairs
 
 RESULTS = Path(__file__).parent / "results"
 OURS = "iqa-lab"
-METRICS = ("psnr", "ssim", "ms_ssim", "iw_ssim", "gmsd", "mdsi", "fsimc", "vsi", "vif", "vifp", "brisque", "niqe")
+METRICS = ("psnr", "ssim", "ms_ssim", "iw_ssim", "gmsd", "mdsi", "fsimc", "vsi", "vif", "vifp",
+           "brisque", "niqe", "ilniqe", "piqe")
 GRAY_METRICS = ("ssim", "ms_ssim", "iw_ssim", "vifp")  # measured on one channel: the libraries disagree on how to make it
-NO_REFERENCE = ("brisque", "niqe")
-LARGEST_BATCH = {"vif": 1}  # its one peer takes seconds for an image
+NO_REFERENCE = ("brisque", "niqe", "ilniqe", "piqe")
+ONE_BY_ONE = ("vif", "ilniqe")  # batch 1 only: their one peer takes seconds for an image
 MODES = ("forward", "forward+backward")
 SIZES, BATCHES, SECONDS = ((384, 512), (768, 1024)), (1, 8), 0.5  # height, width; seconds per library and case
+NO_REFERENCE_BATCHES = (1, 8, 32)  # without gradients
 QUICK_SIZES, QUICK_BATCHES, QUICK_SECONDS = ((192, 256),), (1,), 0.05
 LINEARITY_BATCHES, LINEARITY_SIDES, LINEARITY_REFERENCE = (1, 2, 4, 8, 16), (256, 512, 768, 1024, 1536), (1, 512)
 
@@ -76,20 +78,22 @@ def parse_arguments() -> argparse.Namespace:
 
 def comparison_rows(metrics: tuple[str, ...], quick: bool) -> Iterator[dict]:
     """Yields one row per metric, mode, size, batch and library; prints each case when it is done."""
-    sizes, batches, seconds = (QUICK_SIZES, QUICK_BATCHES, QUICK_SECONDS) if quick else (SIZES, BATCHES, SECONDS)
+    sizes, seconds = (QUICK_SIZES, QUICK_SECONDS) if quick else (SIZES, SECONDS)
     for metric in metrics:
         for mode in MODES:
             contestants = create_contestants(metric, mode)
             for size in sizes:
-                for batch in within_limit(metric, batches):
+                for batch in QUICK_BATCHES if quick else batches_of(metric, mode):
                     rows = measure_case(contestants, metric, mode, image_pairs(batch, *size), seconds)
                     print_case(rows)
                     yield from rows
 
 
-def within_limit(metric: str, batches: tuple[int, ...]) -> list[int]:
-    """Returns the batch sizes at which the metric is measured."""
-    return [n for n in batches if n <= LARGEST_BATCH.get(metric, n)]
+def batches_of(metric: str, mode: str) -> tuple[int, ...]:
+    """Returns the batch sizes at which the metric is compared."""
+    if metric in ONE_BY_ONE:
+        return BATCHES[:1]
+    return NO_REFERENCE_BATCHES if metric in NO_REFERENCE and mode == "forward" else BATCHES
 
 
 def create_contestants(metric: str, mode: str) -> Contestants:
@@ -188,7 +192,7 @@ def linearity_rows(metrics: tuple[str, ...], quick: bool) -> Iterator[dict]:
         ours = create_metric(metric)
         for mode in MODES:
             calls = {(n, side): partial(run_once, ours, prepare(metric, image_pairs(n, side, side)), mode)
-                     for n, side in points if within_limit(metric, (n,))}
+                     for n, side in points if n == 1 or metric not in ONE_BY_ONE}
             warm_up = {point: measure.duration(call, 1) for point, call in calls.items()}
             samples = measure.alternate(calls, QUICK_SECONDS if quick else SECONDS, warm_up)
             yield from linearity_table(metric, mode, samples)

@@ -12,8 +12,9 @@ import torch
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RESULTS = BENCHMARKS / "results"
-METRICS = ("psnr", "ssim", "ms_ssim", "iw_ssim", "gmsd", "mdsi", "fsimc", "vsi", "vif", "vifp", "brisque", "niqe")
-ONE_BY_ONE = {"vif"}  # measured at batch 1 only
+METRICS = ("psnr", "ssim", "ms_ssim", "iw_ssim", "gmsd", "mdsi", "fsimc", "vsi", "vif", "vifp",
+           "brisque", "niqe", "ilniqe", "piqe")
+ONE_BY_ONE, NO_REFERENCE = {"vif", "ilniqe"}, {"brisque", "niqe", "piqe"}  # at batch 1 only; without gradients at 32 too
 MODES = ("forward", "forward+backward")
 PEER_COLUMNS = ["metric", "mode", "height", "width", "batch", "library", "version", "status", "median_ms", "min_ms",
                 "rounds", "memory_mb", "mean_score", "time_ratio", "min_time_ratio", "memory_ratio"]
@@ -64,7 +65,8 @@ def test_committed_comparison_has_every_case_and_its_ratios():
         cases.setdefault(tuple(row[key] for key in PEER_COLUMNS[:5]), {})[row["library"]] = row
     sizes = (("384", "512"), ("768", "1024"))
     assert set(cases) == {(m, mode, *size, n) for m in METRICS for mode in MODES for size in sizes
-                          for n in (("1",) if m in ONE_BY_ONE else ("1", "8"))}
+                          for n in (("1",) if m in ONE_BY_ONE else
+                                    ("1", "8", "32") if m in NO_REFERENCE and mode == "forward" else ("1", "8"))}
     for libraries in cases.values():
         ours = libraries["iqa-lab"]
         assert ours["status"] == "ok" and len(libraries) >= 2

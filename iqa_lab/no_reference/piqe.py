@@ -18,17 +18,21 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
-from iqa_lab.images import check_images, few_at_a_time
+from iqa_lab.images import check_images
 from iqa_lab.ops.blocks import to_blocks
 from iqa_lab.ops.color import rgb_to_luma_matlab
+from iqa_lab.ops.correlation import correlate_axis
 from iqa_lab.ops.elementwise import TINY, round_half_up
 from iqa_lab.ops.filters import symmetric_index
-from iqa_lab.ops.statistics import mscn
+from iqa_lab.ops.statistics import WINDOW, mscn
+from iqa_lab.ops.strips import Strip, few_images, map_strips, row_strips
 
 BLOCK = 16  # blockSize
 ACTIVE = 0.1  # activityThreshold: a block counts if the variance of its MSCN coefficients is larger
 SEGMENT, IMPAIRED = 6, 0.1  # windowSize, blockImpairedThreshold: a segment of an edge with a smaller deviation is flat
+MARGIN = WINDOW // 2  # rows and columns that the MSCN window reaches out
 CENTRE = (7, 8)  # the two middle columns
 #: All columns but the 8th and, counted after the 8th is gone, the 9th: the port's code keeps column 9 and drops 10.
 SURROUND = tuple(column for column in range(BLOCK) if column not in (7, 9))
@@ -66,24 +70,25 @@ def piqe_blocks(image: torch.Tensor) -> PIQEBlocks:
         image: as :func:`piqe`.
     """
     check_images(image, minimum_side=BLOCK)
-    parts = [_blocks(part) for (part,) in few_at_a_time(image)]
-    return PIQEBlocks(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
-
-
-def _blocks(image: torch.Tensor) -> PIQEBlocks:
-    """Returns what :func:`piqe_blocks` documents, of a few images."""
-    coefficients, _ = mscn(_stretch(_whole_blocks(rgb_to_luma_matlab(image.double()))), "replicate")
-    blocks = to_blocks(coefficients, BLOCK)  # N, rows, columns, 16, 16
-    variance = blocks.flatten(-2).var(-1)
+    maps = [_maps(part) for part in few_images(image)]
+    variance, flat, noisy = (torch.cat(parts) for parts in zip(*maps, strict=True))
     active = variance > ACTIVE
-    detached = blocks.detach()
-    return PIQEBlocks(variance, active, active & _has_flat_segment(detached), active & _is_noisy(detached))
+    return PIQEBlocks(variance, active, active & (flat > 0), active & (noisy > 0))
+
+
+def _maps(image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Returns the variance of each block, and as 0 or 1 whether it has a flat segment and is noisy, of a few images."""
+    x = _stretch(_whole_blocks(rgb_to_luma_matlab(image.double())))
+    rows, = map_strips(_strip_maps, x, row_strips(x, MARGIN, BLOCK))
+    return torch.cat(rows, 1).unbind(-1)
 
 
 def _whole_blocks(x: torch.Tensor) -> torch.Tensor:
     """Returns ``x`` mirrored at the bottom and on the right, edge sample repeated, until whole blocks fill it."""
     for dim in (2, 3):
-        x = x.index_select(dim, symmetric_index(x.shape[dim], 0, -x.shape[dim] % BLOCK, x.device))
+        missing = -x.shape[dim] % BLOCK
+        if missing:
+            x = x.index_select(dim, symmetric_index(x.shape[dim], 0, missing, x.device))
     return x
 
 
@@ -92,15 +97,31 @@ def _stretch(x: torch.Tensor) -> torch.Tensor:
     return round_half_up(255 * x / x.amax((1, 2, 3), keepdim=True).clamp_min(TINY))
 
 
+def _strip_maps(x: torch.Tensor, strip: Strip) -> tuple[torch.Tensor]:
+    coefficients, _ = mscn(F.pad(x, strip.padding, mode="replicate"), "valid")
+    rows = coefficients[:, 0].unflatten(1, (-1, BLOCK))  # N, rows of blocks, 16, W
+    sums, squares = (total.sum(2).unflatten(-1, (-1, BLOCK)) for total in (rows, rows.square()))  # of each column
+    variance, centre, surround = (_variance(sums[..., columns].sum(-1), squares[..., columns].sum(-1), BLOCK * n)
+                                  for columns, n in ((slice(None), BLOCK), (CENTRE, len(CENTRE)), (SURROUND, len(SURROUND))))
+    noisy = _is_noisy(*(v.detach().sqrt() for v in (variance, centre, surround)))
+    flat = _has_flat_segment(to_blocks(coefficients.detach(), BLOCK))
+    return (torch.stack((variance, flat.double(), noisy.double()), -1),)
+
+
+def _variance(total: torch.Tensor, squares: torch.Tensor, n: int) -> torch.Tensor:
+    """Returns the variance (divisor n - 1) of n samples around 0 from their sum and their sum of squares."""
+    return ((squares - total.square() / n) / (n - 1)).clamp_min(0)
+
+
 def _has_flat_segment(blocks: torch.Tensor) -> torch.Tensor:
     """Returns whether any six neighbours on one of the four edges deviate by less than 0.1: a noticeable distortion."""
-    edges = torch.stack((blocks[..., 0, :], blocks[..., -1, :], blocks[..., 0], blocks[..., -1]), -2)
-    return edges.unfold(-1, SEGMENT, 1).std(-1).amin((-2, -1)) < IMPAIRED  # ..., 4, 11, 6
+    edges = torch.stack((blocks[..., 0, :], blocks[..., -1, :], blocks[..., 0], blocks[..., -1]))
+    along = edges.movedim(-1, 0)  # 16, 4, N, rows, columns
+    sums = correlate_axis(torch.stack((along, along.square())), (1.0,) * SEGMENT, 1, "valid")
+    return _variance(*sums, SEGMENT).amin((0, 1)) < IMPAIRED**2
 
 
-def _is_noisy(blocks: torch.Tensor) -> torch.Tensor:
+def _is_noisy(sigma: torch.Tensor, centre: torch.Tensor, surround: torch.Tensor) -> torch.Tensor:
     """Returns whether sigma > 2 beta; beta is the distance of centre / surround from sigma over the larger of both."""
-    sigma = blocks.flatten(-2).std(-1)
-    centre, surround = (blocks[..., list(columns)].flatten(-2).std(-1) for columns in (CENTRE, SURROUND))
     ratio = centre / surround.clamp_min(TINY)
     return sigma > 2 * (sigma - ratio).abs() / torch.maximum(sigma, ratio).clamp_min(TINY)
