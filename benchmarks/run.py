@@ -102,7 +102,7 @@ def create_contestants(metric: str, mode: str) -> Contestants:
     for library in peers_of(metric, backward=mode != "forward"):
         try:
             contestants[library] = PEERS[library][1](metric)
-        except ModuleNotFoundError as error:
+        except (ModuleNotFoundError, FileNotFoundError) as error:  # a library, or the parameters that it needs
             contestants[library] = "not installed" if measure.installed_version(library) is None else f"failed: {error}"
     images = prepare(metric, image_pairs(1, *QUICK_SIZES[0]))
     for library, function in contestants.items():
