@@ -15,10 +15,12 @@ from pathlib import Path
 
 import iqa_lab
 from iqa_lab import DATABASES, METRICS
+from iqa_lab.database_facts import DatabaseFacts
 
 BEGIN, END = "<!-- systems: begin -->", "<!-- systems: end -->"  # the table in README.md
+LEDGER, STATUSES = "ledger.csv", ("reproduced", "explained", "last digit", "differs")  # a page of its own
 # The command line shows its own help; scripts and bundled files are no API.
-NOT_API = ("iqa_lab.cli", "iqa_lab.data_scripts", "iqa_lab.embedded")
+NOT_API = ("iqa_lab.cli", "iqa_lab.experiment", "iqa_lab.data_scripts", "iqa_lab.embedded")
 
 
 def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -53,21 +55,48 @@ def with_readme_table(text: str) -> str:
 
 def databases_table() -> str:
     """Returns the facts about the databases as a table."""
-    rows = ([f"`{facts.name}`", facts.title, facts.kind, facts.score_kind, facts.n_contents, facts.n_images,
-             facts.licence, f"{{cite:t}}`databases-{facts.citation}`" if facts.citation else ""]
-            for facts in DATABASES.values())
-    return markdown_table(("name", "title", "kind", "scores", "contents", "images", "licence", "paper"), rows)
+    rows = ([f"`{facts.name}`", facts.title, facts.year, facts.kind, _scores(facts), facts.n_contents, facts.n_images,
+             facts.n_distortions or "as taken", facts.method, facts.ratings_per_image, facts.licence,
+             f"{{cite:t}}`databases-{facts.citation}`" if facts.citation else ""] for facts in DATABASES.values())
+    notes = (f"- `{facts.name}`: {facts.how_to_get}{'' if facts.how_to_get.endswith('.') else '.'} {facts.notes}"
+             for facts in DATABASES.values())
+    return markdown_table(("name", "title", "year", "kind", "scores", "contents", "images", "distortions", "method",
+                           "ratings an image", "licence", "paper"), rows) + "\n## How to get them, and what to know\n\n" + \
+        "\n".join(notes) + "\n"
+
+
+def _scores(facts: DatabaseFacts) -> str:
+    """Returns kind, range and direction of the opinion scores in words."""
+    if facts.score_range is None:
+        return facts.score_kind
+    return "{} {:g} to {:g}, {} is better".format(facts.score_kind, *facts.score_range,
+                                                  "higher" if facts.higher_is_better else "lower")
 
 
 def results_tables(folder: Path) -> str:
     """Returns every CSV file of ``folder`` as a section with a table."""
     sections = []
-    for path in sorted(folder.glob("*.csv")):
+    for path in sorted(path for path in folder.glob("*.csv") if path.name != LEDGER):
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
         sections.append(f"## {path.stem.replace('_', ' ').capitalize()}\n\nFile: `results/{path.name}`\n\n"
                         + markdown_table(header, rows))
     return "\n".join(sections) or "No result has been recorded yet.\n"
+
+
+def ledger_tables(file: Path) -> str:
+    """Returns the ledger as a table of counts, and one of the cells of each source, folded away."""
+    with file.open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    by_source = {source: [row for row in rows if row["source"] == source] for source in dict.fromkeys(r["source"] for r in rows)}
+    counts = ([source, len(cells), *(sum(row["status"] == status for row in cells) for status in STATUSES)]
+              for source, cells in by_source.items())
+    parts = [f"File: `results/{LEDGER}`, written by `python -m iqa_lab.data_scripts.ledger`, {rows[0]['date']}.\n",
+             markdown_table(("source", "cells", *STATUSES), counts)]
+    columns = ("database", "subset", "n", "metric", "criterion", "published", "ours", "status", "with_cause", "reason")
+    for source, cells in by_source.items():
+        parts.append(f":::{{dropdown}} {source}\n" + markdown_table(columns, ([row[c] for c in columns] for row in cells)) + ":::\n")
+    return "\n".join(parts)
 
 
 def api_section(name: str) -> str:
@@ -112,7 +141,7 @@ def write_generated(root: Path, folder: Path) -> None:
     """Writes the tables into ``folder``, from where the reference pages include them."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {"systems": systems_table(), "databases": databases_table(), "results": results_tables(root / "results"),
-              "api": api_sections()}
+              "ledger": ledger_tables(root / "results" / LEDGER), "api": api_sections()}
     for name, table in tables.items():
         (folder / f"{name}.md").write_text(table, encoding="utf-8")
 

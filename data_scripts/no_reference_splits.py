@@ -6,8 +6,9 @@ project after ``iqa-lab data prepare`` of livec, biq2021 and tid2013, writes
 - results/splits/no_reference.csv: agreement on the test part of each 80 : 20 split. A system with a regressor is trained
   on the other 80 % (recipe "fast", its parameter search inside them); the others have seen none of the images.
 - results/no_reference_summary.csv: median and quartiles over the splits, and published medians on the whole databases.
-- results/no_reference_cross.csv: trained on one database, tested on all images of another. TID2013 stands here alone:
-  the images that are here show one content, so that no content-disjoint split of them exists.
+- results/no_reference_cross.csv: trained on one database, tested on all images of another, and the release's own split
+  of BIQ2021. TID2013 stands here alone: the images that are here show one content, so that no content-disjoint split of
+  them exists.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from iqa_lab.databases import Database, index_folder, quality
 from iqa_lab.downloads import hash_file
 from iqa_lab.embedded import cache_folder
 from iqa_lab.evaluation.protocols import agreement
-from iqa_lab.evaluation.splits import content_splits
+from iqa_lab.evaluation.splits import content_splits, official_split
 from iqa_lab.scoring import score
 from iqa_lab.training.features import cached_features, code_version
 from iqa_lab.training.recipes import find_recipe
@@ -59,7 +60,7 @@ def split_rows(name: str, database: Database) -> Iterator[dict]:
 
 
 def cross_rows(name: str, test: Database) -> Iterator[dict]:
-    """Yields the agreement of one system on all images of a database, trained on each other one."""
+    """Yields the agreement of one system on a database, trained on each other one or on its official training part."""
     opinions = quality(test, test.index["mos"].to_numpy(float))
     if name not in REGRESSED:
         yield {"trained_on": METRICS[name].configuration, **agreement(fixed_scores(name, test), opinions)}
@@ -70,6 +71,13 @@ def cross_rows(name: str, test: Database) -> Iterator[dict]:
                                   train.index["content"], find_recipe(name, "fast"))
         scores = -predict(arrays, cached_features(metric, test.image_paths))
         yield {"trained_on": f"{train.name} ({len(train.index)} photos)", **agreement(scores, opinions)}
+    if test.index["split"].notna().all():
+        parts, features = official_split(test.index["split"]), cached_features(metric, test.image_paths)
+        learned, tested = parts["train"], parts["test"]
+        arrays, _ = fit_regressor(features[learned], opinion_targets(test)[learned], test.index["content"].iloc[learned],
+                                  find_recipe(name, "fast"))
+        yield {"trained_on": f"official training part ({len(learned)} photos)",
+               **agreement(-predict(arrays, features[tested]), opinions[tested])}
 
 
 def fixed_scores(name: str, database: Database) -> np.ndarray:

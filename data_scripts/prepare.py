@@ -1,4 +1,4 @@
-"""Official releases -> checked index.csv: the one path that all database scripts share."""
+"""Official releases -> checked index.csv (and pairs.csv): the one path that all database scripts share."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from iqa_lab.data_scripts import biq2021, koniq10k, livec, tid2013
-from iqa_lab.databases import DATABASES, INDEX_COLUMNS, DatabaseFacts, find_facts, index_folder
+from iqa_lab.data_scripts import (ava, bapps, bid, biq2021, cid2013, csiq, ivc, kadid10k, koniq10k, live_md, live_r2,
+                                  livec, mdid, pieapp, pipal, spaq, tid2008, tid2013, waterloo)
+from iqa_lab.database_facts import DATABASES, DatabaseFacts
+from iqa_lab.databases import INDEX_COLUMNS, PAIR_COLUMNS, find_facts, index_folder
 from iqa_lab.downloads import extract_archive, hash_file
 
-RELEASES = {"tid2013": tid2013, "livec": livec, "biq2021": biq2021, "koniq10k": koniq10k}
+#: Modules with ``SIZES`` and ``parse_release``; with ``parse_pairs`` where the score kind is "pairs".
+RELEASES = {"live_r2": live_r2, "ivc": ivc, "tid2008": tid2008, "csiq": csiq, "live_md": live_md, "tid2013": tid2013,
+            "waterloo": waterloo, "mdid": mdid, "kadid10k": kadid10k, "pipal": pipal, "pieapp": pieapp, "bapps": bapps,
+            "bid": bid, "ava": ava, "cid2013": cid2013, "livec": livec, "koniq10k": koniq10k, "spaq": spaq,
+            "biq2021": biq2021}
 SHOWN = 3  # examples in an error message
 
 
@@ -35,10 +41,11 @@ def prepare(name: str, source: str | Path | None = None, *, present_only: bool =
             output: str | Path | None = None, progress: bool = True) -> Prepared:
     """Writes ``index.csv`` and ``source.json`` of a database after checking every image and score.
 
-    The release itself is only read. Its images stay where they are; an archive is unpacked in the cache.
+    Where people compared images, ``pairs.csv`` has the comparisons of the images that are there. The release itself is
+    only read. Its images stay where they are; an archive is unpacked in the cache.
 
     Args:
-        name: tid2013, livec, biq2021 or koniq10k.
+        name: a key of ``RELEASES``.
         source: folder or archive (zip, tar) of the official release. Default: ``$IQA_LAB_DATA/images/NAME`` if it
             exists, else a download where the release allows it.
         present_only: take the images that are there and leave out the rest.
@@ -61,6 +68,8 @@ def prepare(name: str, source: str | Path | None = None, *, present_only: bool =
     if bad:
         raise ValueError(f"Expected images that decode, got {_examples(bad)}; replace them by intact copies from the "
                          "official release.")
+    if facts.score_kind == "pairs":
+        write_pairs(folder, RELEASES[name].parse_pairs(release), set(table["image"]))
     write_index(folder, table[list(INDEX_COLUMNS)], release, facts)
     return Prepared(folder / "index.csv", release, len(table), facts.n_images)
 
@@ -94,15 +103,8 @@ def check_table(table: pd.DataFrame, facts: DatabaseFacts, release: Path, presen
     if lowered.duplicated().any():
         raise ValueError(f"Expected every image once in the lists of {release}, got duplicates: "
                          f"{_examples(table.loc[lowered.duplicated(), 'image'])}.")
-    if table["mos"].isna().any():
-        raise ValueError(f"Expected a score for every image in the lists of {release}, got none for "
-                         f"{_examples(table.loc[table['mos'].isna(), 'image'])}; get the lists again.")
-    low, high = facts.score_range
-    outside = ~table["mos"].between(low, high)
-    if outside.any():
-        raise ValueError(f"Expected scores from {low:g} to {high:g} in {release}, got "
-                         f"{table.loc[outside, 'mos'].iloc[0]:g} for {_examples(table.loc[outside, 'image'])}; "
-                         "is this another version of the release?")
+    if facts.score_range:
+        check_scores(table, facts.score_range, release)
     missing = table.loc[~table["present"], "image"]
     if table["present"].sum() == 0:
         raise FileNotFoundError(f"Expected images in {release}, found none of the {len(table)} listed "
@@ -113,6 +115,19 @@ def check_table(table: pd.DataFrame, facts: DatabaseFacts, release: Path, presen
     if len(table) != facts.n_images and not present_only:
         raise ValueError(f"Expected {facts.n_images} images in the lists of {release}, got {len(table)}; get the lists "
                          "again, or use --present-only.")
+
+
+def check_scores(table: pd.DataFrame, score_range: tuple[float, float], release: Path) -> None:
+    """Raises ValueError for the first score that is missing or outside the scale."""
+    if table["mos"].isna().any():
+        raise ValueError(f"Expected a score for every image in the lists of {release}, got none for "
+                         f"{_examples(table.loc[table['mos'].isna(), 'image'])}; get the lists again.")
+    low, high = score_range
+    outside = ~table["mos"].between(low, high)
+    if outside.any():
+        raise ValueError(f"Expected scores from {low:g} to {high:g} in {release}, got "
+                         f"{table.loc[outside, 'mos'].iloc[0]:g} for {_examples(table.loc[outside, 'image'])}; "
+                         "is this another version of the release?")
 
 
 def undecodable(root: Path, images: Iterable[str], sizes: set | None, progress: bool = True) -> list[str]:
@@ -144,6 +159,24 @@ def write_index(folder: Path, table: pd.DataFrame, release: Path, facts: Databas
     unfinished.replace(folder / "index.csv")
     unfinished.write_text(json.dumps(source, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(folder / "source.json")
+
+
+def write_pairs(folder: Path, pairs: pd.DataFrame, images: set[str]) -> None:
+    """Writes pairs.csv with the comparisons of ``images``, replacing its predecessor in one step.
+
+    Raises:
+        ValueError: a share of people that is missing or not from 0 to 1.
+    """
+    wrong = ~pairs["preference"].between(0, 1)
+    if wrong.any():
+        row = pairs[wrong].iloc[0]
+        raise ValueError(f"Expected shares of people from 0 to 1 for every pair, got {row['preference']} for "
+                         f"{row['first']} and {row['second']}; get the lists again.")
+    there = pairs["first"].isin(images) & pairs["second"].isin(images)
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"pairs.csv.{os.getpid()}"
+    pairs.loc[there, list(PAIR_COLUMNS)].to_csv(unfinished, index=False, lineterminator="\n")
+    unfinished.replace(folder / "pairs.csv")
 
 
 def status(name: str) -> str:

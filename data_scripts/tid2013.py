@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from iqa_lab.data_scripts.release_files import find_release, locate_images, make_table
-from iqa_lab.databases import TID2013_DISTORTIONS
+from iqa_lab.database_facts import TID2013_DISTORTIONS
 
 SIZES = {(512, 384)}
 NAME = re.compile(r"(i\d\d)_(\d\d)_(\d)\.bmp", re.IGNORECASE)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from iqa_lab.data_scripts.tid2013 import parse_release
-from iqa_lab.databases import TID2013_DISTORTIONS
+from iqa_lab.database_facts import TID2013_DISTORTIONS
 from iqa_lab.downloads import hash_file
 from iqa_lab.evaluation.criteria import krocc, srocc
 

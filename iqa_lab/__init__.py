@@ -12,7 +12,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "DATABASES": "iqa_lab.databases",
+    "DATABASES": "iqa_lab.database_facts",
     "METRICS": "iqa_lab.registry",
     "create_metric": "iqa_lab.registry",
     "load_database": "iqa_lab.databases",

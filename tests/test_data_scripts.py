@@ -31,7 +31,11 @@ def test_a_release_becomes_a_database(release):
     made = prepare(name, folder, progress=False)
     assert (made.n_present, made.n_release) == (4, 4) and snapshot(folder) == before  # the release is only read
     database = load_database(name)
-    assert all(path.is_file() for path in database.image_paths) and database.index["mos"].notna().all()
+    assert all(path.is_file() for path in [*database.image_paths, *filter(None, database.reference_paths)])
+    assert (database.index["mos"].notna() == (database.facts.score_range is not None)).all()
+    assert database.index["reference"].notna().all() == (database.facts.kind == "FR")
+    if database.facts.distortions:
+        assert set(database.index["distortion"]) <= set(database.facts.distortions)
     assert database.index["image"].is_unique and verify(name).endswith("4 of 4 are in the index as prepared")
 
 

@@ -1,9 +1,11 @@
 """The databases a fresh clone has: facts, shipped files, and the build of 'embedded'."""
 
+import re
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image, features
 
 from iqa_lab import databases
 from iqa_lab.data_scripts import make_livec_mini
+from iqa_lab.data_scripts.prepare import RELEASES
 from iqa_lab.data_scripts.verify import verify
 from iqa_lab.databases import DATABASES, INDEX_COLUMNS, load_database, quality
 from iqa_lab.embedded import SHIPPED, build, cache_folder
@@ -26,11 +29,31 @@ def embedded(tmp_path_factory):
 
 @pytest.mark.parametrize("facts", DATABASES.values(), ids=DATABASES)
 def test_facts_are_complete(facts):
-    assert facts.kind in ("FR", "NR") and facts.licence and facts.title and facts.how_to_get
-    assert (facts.score_kind == "proxy") == (facts.score_range is None) == (facts.higher_is_better is None)
-    if facts.score_kind != "proxy":
-        assert facts.citation and facts.homepage.startswith("http") and facts.score_range[0] < facts.score_range[1]
-        assert facts.higher_is_better == (facts.score_kind == "MOS")
+    assert facts.kind in ("FR", "NR") and facts.licence and facts.title and facts.how_to_get and facts.method
+    assert facts.score_kind in ("MOS", "DMOS", "pairs", "proxy") and 1 <= facts.n_contents <= facts.n_images
+    scored = facts.score_kind in ("MOS", "DMOS")
+    assert scored == (facts.score_range is not None) == (facts.higher_is_better is not None)
+    assert (facts.score_kind == "proxy") == (facts.method == "none") == (not facts.ratings_per_image)
+    assert (facts.n_distortions > 0) == (facts.kind == "FR")
+    if facts.name != "embedded":
+        bibliography = (Path(__file__).parent.parent / "book" / "references.bib").read_text(encoding="utf-8")
+        assert re.search(r"^@\w+\{" + facts.citation + ",", bibliography, re.MULTILINE)
+        assert facts.homepage.startswith("http")
+    if facts.score_range:
+        assert facts.score_range[0] < facts.score_range[1]
+        assert facts.higher_is_better == (facts.score_kind == "MOS" or facts.name == "kadid10k")  # DMOS by name only
+
+
+def test_every_database_that_does_not_ship_has_a_parser():
+    assert set(RELEASES) == set(DATABASES) - {"embedded", "livec_mini", "live_gblur_mini"}
+    for name, module in RELEASES.items():
+        assert hasattr(module, "parse_pairs") == (DATABASES[name].score_kind == "pairs") and hasattr(module, "SIZES")
+
+
+def test_kinds_of_distortion_are_counted_by_name_or_by_the_paper():
+    assert {name: DATABASES[name].n_distortions for name in ("tid2008", "tid2013", "kadid10k", "pipal", "pieapp")} == {
+        "tid2008": 17, "tid2013": 24, "kadid10k": 25, "pipal": 40, "pieapp": 75}
+    assert len(DATABASES["pipal"].distortions) == 7 and not DATABASES["pieapp"].distortions
 
 
 def test_embedded_holds_every_photograph_distortion_and_level(embedded):
