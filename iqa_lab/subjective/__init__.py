@@ -1,0 +1,1 @@
+"""From raw ratings and comparisons to opinion scores; NumPy and SciPy only."""
