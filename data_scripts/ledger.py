@@ -20,12 +20,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.io import loadmat
 
 from iqa_lab.data_scripts.tid2013 import parse_release
 from iqa_lab.data_scripts.tid2013_official_metrics import SUBSETS, kendall_tau_a, read_published
 from iqa_lab.database_facts import TID2013_DISTORTIONS
 from iqa_lab.downloads import hash_file
 from iqa_lab.evaluation.criteria import krocc, plcc, srocc
+from iqa_lab.evaluation.krasula import rated_pairs, roc_analysis, score_differences
 from iqa_lab.evaluation.mapping import fit_mapping
 
 TID2013 = "N. Ponomarenko et al. 2015, readme of the release TID2013"
@@ -43,6 +45,8 @@ REASONS = {
     (PYMETRIKZ, "CQ(1,1)"): "the values of CQ(1,1) in the file are not those of their subset tables: the other eleven metrics "
                             "are reproduced in the same columns, and CQ(1,1) on all images",
     (PSNR_HVS, "PSNRHMA"): "another implementation's values; with the release's own the cell is reproduced"}
+KRASULA = "github.com/Netflix/vmaf at f85a853, asserted by its tests of Krasula's analysis"
+KRASULA_TWO = "another implementation's numbers for the example of Krasula's code, in the source note of the data"
 ROW = re.compile(r"^\| *(\w+) *\|(.+)\|$")  # of a table in Markdown
 
 
@@ -164,6 +168,26 @@ def _tid2013_opinions(release: Path) -> tuple[np.ndarray, np.ndarray]:
     return table["mos"].to_numpy(float), table["distortion"].map(TID2013_DISTORTIONS.index).to_numpy() + 1
 
 
+def krasula_rows(data: Path) -> Iterator[dict]:
+    """Yields the areas of Krasula's analysis of PSNR and SSIM on Toyama, and their means over five metrics."""
+    folder = data / "scores" / "krasula_toyama"
+    golden = pd.read_csv(folder / "golden_auc.csv", index_col="quantity")
+    example, five = loadmat(folder / "Example_Toyama.mat"), loadmat(folder / "data_Toyama.mat")
+    pairs = rated_pairs(*(example[name].ravel() for name in ("MOS", "SD", "num_obs")))
+    two = roc_analysis(score_differences(np.stack([example[name].ravel() for name in ("psnr", "ssim")]), pairs), pairs.outcome)
+    mean = roc_analysis(five["objScoDif"], five["signif"].ravel())
+    for quantity, of_two, of_five in (("AUC_DS", two.auc_ds, mean.auc_ds), ("AUC_BW", two.auc_bw, mean.auc_bw),
+                                      ("CC_0", two.cc_0, mean.cc_0), ("THR", two.thr, mean.thr)):
+        for metric, ours, file in (("psnr", of_two[0], "Example_Toyama"), ("ssim", of_two[1], "Example_Toyama"),
+                                   ("mean_over_5_metrics", of_five.mean(), "data_Toyama")):
+            published = f"{golden.loc[quantity, metric]:.6f}"
+            source = KRASULA if file == "data_Toyama" else KRASULA_TWO
+            yield {"source": source, "database": "Toyama", "subset": "all", "n": 168, "metric": metric, "criterion": quantity,
+                   "published": published, "ours": ours, "difference": ours - float(published),
+                   "status": status(published, ours), "with_cause": None, "reason": "",
+                   "values_sha256": hash_file(folder / f"{file}.mat")[:16]}
+
+
 SOURCES = (tid2013_readme, vqmt_readme, avt_table, pymetrikz_tables, full_reference_tables, psnr_hvs_family)
 
 
@@ -182,7 +206,7 @@ def status(published: str, ours: float) -> str:
 
 def recompute(data: Path) -> pd.DataFrame:
     """Returns one row per published cell: what was printed, ours, the difference, the status and the reason."""
-    return pd.DataFrame(row(cell) for source in SOURCES for cell in source(data))
+    return pd.DataFrame([*(row(cell) for source in SOURCES for cell in source(data)), *krasula_rows(data)])
 
 
 def row(cell: Cell) -> dict:
