@@ -46,7 +46,9 @@ def reference_rows(name: str) -> Iterator[dict]:
     file = VALUES / f"{name.removesuffix('_live').removesuffix('_authors')}.csv"  # rows with the authors' parameters
     for row in csv.DictReader(file.open()) if file.exists() else ():
         first = row.get("distorted") or row["image"].removeprefix("golden/")
-        ours = METRICS[name].kind != "NR" or (row["metric"] == name and " " not in first)  # parts of images: not here
+        # No part of an image, no step left out, and no value of our own.
+        whole = not set(" @") & set(first) and "without" not in row["source"] and not first.startswith("embedded:")
+        ours = METRICS[name].kind != "NR" or (row["metric"] == name and whole)
         if ours and (first.startswith("synthetic:") or "IQA_LAB_DATA" in os.environ):
             yield row | ({"image": first} if METRICS[name].kind == "NR" else {})
 

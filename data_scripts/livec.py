@@ -6,15 +6,11 @@ Ghadiyaram and Bovik, Massive Online Crowdsourced Study of Subjective and Object
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
-from iqa_lab.data_scripts.release_files import find_release, locate_images, make_table
+from iqa_lab.data_scripts.release_files import find_release, locate_images, make_table, read_matlab
 
 SIZES = None  # 500 x 500 mostly, a few others
 N_TRAINING = 7  # t1 to t7 only instructed the subjects; they come first in every list
@@ -27,7 +23,8 @@ def parse_release(source: Path) -> tuple[Path, pd.DataFrame]:
         FileNotFoundError: the lists are not there. ValueError: they contradict each other, or are damaged.
     """
     release = find_release(source, "Data/AllImages_release.mat")
-    names, mos, deviations = (_read(release, kind) for kind in ("Images", "MOS", "StdDev"))
+    names, mos, deviations = (read_matlab(release / "Data" / f"All{kind}_release.mat", f"All{kind}_release")
+                              for kind in ("Images", "MOS", "StdDev"))
     if not len(names) == len(mos) == len(deviations):
         raise ValueError(f"Expected lists of equal length in {release / 'Data'}, got {len(names)} names, {len(mos)} "
                          f"MOS and {len(deviations)} deviations; get the release again.")
@@ -38,12 +35,3 @@ def parse_release(source: Path) -> tuple[Path, pd.DataFrame]:
     return release, make_table({"image": images, "content": [Path(name).stem for name in names],
                                 "mos": mos[N_TRAINING:].astype(float), "mos_std": deviations[N_TRAINING:].astype(float),
                                 "present": there})
-
-
-def _read(release: Path, kind: str) -> np.ndarray:
-    path = release / "Data" / f"All{kind}_release.mat"
-    try:
-        values = loadmat(path)[f"All{kind}_release"].ravel()
-    except (ValueError, TypeError, KeyError, NotImplementedError, MatReadError, zlib.error) as error:
-        raise ValueError(f"Expected an intact MATLAB file, got {path} that cannot be read ({error}).") from error
-    return np.array([value[0] for value in values]) if values.dtype == object else values

@@ -156,6 +156,8 @@ def write_index(folder: Path, table: pd.DataFrame, release: Path, facts: Databas
     table.to_csv(unfinished, index=False, lineterminator="\n")
     source = {"database": facts.name, "root": str(release.resolve()), "n_present": len(table),
               "n_release": facts.n_images, "index_sha256": hash_file(unfinished)}
+    if facts.score_kind == "pairs":
+        source["pairs_sha256"] = hash_file(folder / "pairs.csv")
     unfinished.replace(folder / "index.csv")
     unfinished.write_text(json.dumps(source, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(folder / "source.json")

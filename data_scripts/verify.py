@@ -18,7 +18,7 @@ def verify(name: str) -> str:
     """Returns a line that says what was checked and found right.
 
     Checked are: for ``embedded`` the pixels of every image; for shipped databases the bytes of every file; for
-    prepared ones the index, downloaded archives, and that every image still decodes.
+    prepared ones the index, the pairs, downloaded archives, and that every image still decodes.
 
     Raises:
         FileNotFoundError: the database, or a file of it, is not there. ValueError, RuntimeError: a difference.
@@ -56,9 +56,9 @@ def _verify_prepared(database: Database, files: list[str]) -> str:
     folder = index_folder(database.name)
     source = json.loads((folder / "source.json").read_text(encoding="utf-8"))
     again = f"run `iqa-lab data prepare {database.name}` again"
-    if hash_file(folder / "index.csv") != source["index_sha256"]:
-        raise ValueError(f"Expected the index that was prepared in {folder / 'index.csv'}, it has been changed; "
-                         f"{again}.")
+    for table in ("index", "pairs"):
+        if f"{table}_sha256" in source and hash_file(folder / f"{table}.csv") != source[f"{table}_sha256"]:
+            raise ValueError(f"Expected the table that was prepared in {folder / table}.csv, it has been changed; {again}.")
     for record in folder.glob("downloads/*.sha256"):
         if record.with_suffix("").is_file():
             check_file(record.with_suffix(""), None)

@@ -1,4 +1,4 @@
-"""The command line: iqa-lab list | score | evaluate | data | train."""
+"""The command line: iqa-lab list | score | evaluate | data | experiment | train."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from iqa_lab import cli_data, cli_train
+from iqa_lab import cli_data, cli_experiment, cli_train
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(help="Image quality assessment: score photos, evaluate metrics, prepare databases, train models.",
                   no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(cli_data.app, name="data", help="List, prepare and verify databases.")
+app.add_typer(cli_experiment.app, name="experiment", help="Make, serve and analyse a live experiment with people.")
 app.command("train")(cli_train.train)
 
 COLUMNS = ["image", "reference", "metric", "score", "error"]
@@ -45,15 +49,17 @@ def list_systems() -> None:
 
 @app.command()
 def score(
-    images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
+    images: Annotated[Optional[list[Path]], typer.Argument(help="Image files or folders.")] = None,
+    database: Annotated[Optional[str], typer.Option(help="Instead of images: a database, see `iqa-lab data list`.")] = None,
     metric: Annotated[Optional[list[str]], typer.Option(help="System, see `iqa-lab list`; repeatable.")] = None,
     reference: Annotated[Optional[Path], typer.Option(help="Reference file, or folder with files of the same names.")] = None,
     output: Annotated[Optional[Path], typer.Option(help="Write a table: FILE.csv or FILE.json.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Images of one size scored together.")] = 8,
 ) -> None:
-    """Score images; a bad image gets its error in its row, and the exit code is then 1."""
+    """Score images, or a whole database; a bad image gets its error in its row, and the exit code is then 1."""
     from iqa_lab import scoring
+    from iqa_lab.databases import load_database
     from iqa_lab.images import find_images
     from iqa_lab.registry import create_metric
     from tqdm import tqdm
@@ -64,10 +70,16 @@ def score(
               file=sys.stderr)
     try:
         check_output(output)
-        files = [file for path in images for file in find_images(path)]
+        if bool(images) == bool(database):
+            raise ValueError("Expected images or --database, got " + ("both." if images else "neither."))
         metrics = [create_metric(name, device) for name in dict.fromkeys(names)]
-        references = [find_reference(file, images, reference) for file in files]
+        if database:
+            files, references, names_in_index = scoring.files_of(load_database(database))
+        else:
+            files = [file for path in images for file in find_images(path)]
+            references, names_in_index = [find_reference(file, images, reference) for file in files], None
         rows = scoring.score_files(metrics, files, references, batch_size=batch_size, device=device)
+        rows = scoring.renamed(rows, names_in_index) if names_in_index else rows
         rows = kept(rows, output) if output else rows
         table = scoring.to_table(tqdm(rows, total=len(files) * len(metrics), unit="score"))
     except (OSError, ValueError, TypeError, RuntimeError) as error:
@@ -80,6 +92,9 @@ def evaluate(
     scores: Annotated[Path, typer.Argument(help="Table with the columns image, metric, score, as `score` writes it.")],
     database: Annotated[str, typer.Option(help="Database with opinion scores, see `iqa-lab data list`.")],
     output: Annotated[Optional[Path], typer.Option(help="Write the table as FILE.csv.")] = None,
+    report: Annotated[Optional[Path], typer.Option(help="Folder for all tables (CSV, Markdown, LaTeX) and figures: "
+                                                        "scatter with mapping, distortions, splits, who beats whom, "
+                                                        "ROC.")] = None,
 ) -> None:
     """Compare scores with the opinion scores of a database: SROCC, KROCC, PLCC and RMSE of every metric.
 
@@ -98,15 +113,35 @@ def evaluate(
         joined = join_opinions(pd.read_csv(scores, dtype={"image": str, "metric": str}), database)
     except (OSError, ValueError) as error:
         raise fail(error) from error
-    table = agreement_by_metric(joined, {name: metric.higher_is_better for name, metric in METRICS.items()})
+    directions = {name: metric.higher_is_better for name, metric in METRICS.items()}
+    table = agreement_by_metric(joined, directions)
     for metric in table["metric"][~table["metric"].isin(list(METRICS))]:
         print(f"{metric!r} is no system of iqa-lab: taking higher scores as better", file=sys.stderr)
     shown = table.drop(columns="error") if (table["error"] == "").all() else table
     Console(width=max(120, Console().width)).print(shown.to_string(index=False, float_format="{:.4f}".format))
     if output:
         table.to_csv(output, index=False)
+    if report:
+        print_report(joined, directions, report)
     if (table["error"] != "").any():
         raise typer.Exit(1)
+
+
+def print_report(joined: pd.DataFrame, directions: dict[str, bool], folder: Path) -> None:
+    """Writes the folder of tables and figures, and says what it had to leave out."""
+    import matplotlib
+    from iqa_lab.plots import set_style
+    from iqa_lab.report import write_report
+
+    matplotlib.use("agg")  # no window
+    set_style()
+    try:
+        notes = write_report(joined, directions, folder)
+    except (OSError, ValueError) as error:
+        raise fail(error) from error
+    for note in notes:
+        print(note, file=sys.stderr)
+    print(f"Written: {len(list(folder.iterdir()))} files in {folder}")
 
 
 def check_output(output: Path | None) -> None:

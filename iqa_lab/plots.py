@@ -142,6 +142,59 @@ def plot_levels(levels: ArrayLike, values: ArrayLike, axes: Axes, *, labels: Seq
     return axes
 
 
+def plot_boxes(samples: Sequence[ArrayLike], labels: Sequence[str], axes: Axes) -> Axes:
+    """Returns the axes with one horizontal box a label: median, quartiles, whiskers to the farthest sample within 1.5
+    times the box, and each sample beyond; the first label on top.
+
+    ``samples`` has one array of finite numbers for each label.
+    """
+    samples = [np.asarray(values, dtype=float).ravel() for values in samples]
+    if len(samples) != len(labels) or not samples or not all(len(v) and np.isfinite(v).all() for v in samples):
+        raise ValueError(f"Expected finite samples for each label, got {len(samples)} lists and {len(labels)} labels.")
+    drawn = axes.boxplot(samples[::-1], orientation="horizontal", tick_labels=list(labels)[::-1], widths=0.6,
+                         medianprops={"color": COLOURS[1], "linewidth": 2}, flierprops={"markersize": 3})
+    for box in drawn["boxes"]:
+        box.set_color(COLOURS[0])
+    return axes
+
+
+def plot_matrix(outcomes: ArrayLike, labels: Sequence[str], axes: Axes) -> Axes:
+    """Returns the axes with the picture of who beats whom: row against column, "+" better, "-" worse, blank neither.
+
+    ``outcomes`` are 1, 0 and -1, shape (M, M), as :func:`iqa_lab.evaluation.significance.beats_matrix` returns them.
+    """
+    outcomes = np.asarray(outcomes)
+    if outcomes.shape != (len(labels),) * 2 or not np.isin(outcomes, (-1, 0, 1)).all():
+        raise ValueError(f"Expected 1, 0 and -1 of shape ({len(labels)}, {len(labels)}), got shape {outcomes.shape}.")
+    colours = matplotlib.colors.ListedColormap((COLOURS[1], "white", COLOURS[0]))
+    axes.imshow(outcomes, cmap=colours, vmin=-1, vmax=1)
+    for (i, j), outcome in np.ndenumerate(outcomes):
+        axes.text(j, i, {1: "+", 0: "", -1: "\N{MINUS SIGN}"}[int(outcome)], color="white", ha="center", va="center")
+    places = np.arange(len(labels))
+    axes.set_xticks(places, labels, rotation=90)
+    axes.set_yticks(places, labels)
+    axes.set_xticks(places[1:] - 0.5, minor=True)
+    axes.set_yticks(places[1:] - 0.5, minor=True)
+    axes.grid(which="minor", color="0.8", linewidth=0.6)
+    axes.tick_params(which="both", length=0)
+    return axes
+
+
+def plot_rocs(curves: Sequence[tuple[ArrayLike, ArrayLike]], labels: Sequence[str], axes: Axes) -> Axes:
+    """Returns the axes with one ROC curve a label, and the diagonal of chance.
+
+    ``curves`` are false and true positive rates, both of shape (k,) and from 0 to 1.
+    """
+    if len(curves) != len(labels) or any(np.shape(x) != np.shape(y) for x, y in curves):
+        raise ValueError(f"Expected one pair of rates of equal length a label, got {len(curves)} for {len(labels)} labels.")
+    axes.plot((0, 1), (0, 1), color="0.6", linewidth=0.8, linestyle=":")
+    for (false, true), label in zip(curves, labels):
+        axes.plot(false, true, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal", xlabel="false positive rate", ylabel="true positive rate")
+    axes.legend(loc="lower right")
+    return axes
+
+
 def check_pixels(image: ArrayLike) -> np.ndarray:
     """Returns an image for :func:`plot_images` as floats; raises ValueError on another shape or range."""
     pixels = np.asarray(image)

@@ -48,13 +48,21 @@ def score(metrics: nn.Module | Sequence[nn.Module], database: Database | str, *,
     if isinstance(database, str):
         database = load_database(database)
     metrics = [metrics] if isinstance(metrics, (nn.Module, str)) else list(metrics)
+    images, references, names = files_of(database)
+    rows = score_files(metrics, images, references, batch_size=batch_size, device=device)
+    bar = tqdm(rows, total=len(images) * len(metrics), unit="score", desc=database.name, disable=not progress)
+    return to_table(renamed(bar, names))
+
+
+def files_of(database: Database) -> tuple[list[Path], list[Path | None], list[dict]]:
+    """Returns the image and the reference of each row of a database's index, and the names that the index has for them."""
     index = database.index[["image", "reference"]].astype(object)
-    names = index.where(index.notna(), None).to_dict("list")
-    files = {column: [None if name is None else database.root / name for name in names[column]] for column in names}
-    rows = score_files(metrics, files["image"], files["reference"], batch_size=batch_size, device=device)
-    total = len(index) * len(metrics)
-    bar = tqdm(rows, total=total, unit="score", desc=database.name, disable=not progress)
-    return to_table({**row, **{column: names[column][row["order"]] for column in names}} for row in bar)
+    return database.image_paths, database.reference_paths, index.where(index.notna(), None).to_dict("records")
+
+
+def renamed(rows: Iterable[dict], names: Sequence[dict]) -> Iterator[dict]:
+    """Yields the rows of :func:`score_files` with the index's names of images and references."""
+    return ({**row, **names[row["order"]]} for row in rows)
 
 
 def score_files(metrics: Sequence[nn.Module], images: Sequence[Path], references: Sequence[Path | None], *,
@@ -104,15 +112,15 @@ def join_opinions(scores: pd.DataFrame, database: Database | str) -> pd.DataFram
         database: with human scores, or its name.
 
     Returns:
-        The columns ``image, metric, score, quality, mos_std, content, distortion``. ``quality`` is the opinion score
-        turned so that higher is better (:func:`iqa_lab.databases.quality`); the scores keep the direction of their
-        metric.
+        The columns ``image, metric, score, quality, mos_std, n_ratings, content, distortion``. ``quality`` is the
+        opinion score turned so that higher is better (:func:`iqa_lab.databases.quality`); the scores keep the direction
+        of their metric.
 
     Raises:
         ValueError: no human scores, missing columns, an image of another database, or one scored twice by a metric.
     """
     database = load_database(database) if isinstance(database, str) else database
-    opinions = database.index[["image", "mos_std", "content", "distortion"]]
+    opinions = database.index[["image", "mos_std", "n_ratings", "content", "distortion"]]
     opinions = opinions.assign(quality=quality(database, database.index["mos"]))
     missing = [column for column in ("image", "metric", "score") if column not in scores]
     if missing:
@@ -128,7 +136,7 @@ def join_opinions(scores: pd.DataFrame, database: Database | str) -> pd.DataFram
         raise ValueError(f"Expected one score for each image and metric, got two of {twice['metric'].iloc[0]!r} "
                          f"for {twice['image'].iloc[0]!r}; leave one out.")
     joined = scores[["image", "metric", "score"]].merge(opinions, on="image", how="left")
-    return joined[["image", "metric", "score", "quality", "mos_std", "content", "distortion"]]
+    return joined[["image", "metric", "score", "quality", "mos_std", "n_ratings", "content", "distortion"]]
 
 
 def check_metrics(metrics: Sequence[nn.Module], references: Sequence[Path | None]) -> None:

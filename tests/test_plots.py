@@ -149,3 +149,31 @@ def test_one_line_needs_no_second_axis_and_no_label(axes):
 def test_levels_that_do_not_fit_are_refused(axes, levels, values, labels):
     with pytest.raises(ValueError, match="one value per level"):
         plots.plot_levels(levels, values, axes, labels=labels)
+
+
+def test_boxes_stand_in_the_order_of_their_labels_with_the_median_of_their_samples(axes):
+    samples = [np.arange(11.0), np.arange(11.0) + 5, [3.0]]
+    plots.plot_boxes(samples, ["a", "b", "c"], axes)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["c", "b", "a"]  # from below
+    medians = [line.get_xdata()[0] for line in axes.lines if line.get_color() == plots.COLOURS[1]]
+    assert medians == [3, 10, 5]
+    for bad in ([[1.0]], [[], [1.0], [2.0]], [[np.nan], [1.0], [2.0]]):
+        with pytest.raises(ValueError, match="finite samples"):
+            plots.plot_boxes(bad, ["a", "b", "c"], axes)
+
+
+def test_a_matrix_of_outcomes_says_them_in_signs_too(axes):
+    plots.plot_matrix([[0, 1], [-1, 0]], ["x", "y"], axes)
+    assert {text.get_position(): text.get_text() for text in axes.texts} == {
+        (0, 0): "", (1, 0): "+", (0, 1): "\N{MINUS SIGN}", (1, 1): ""}
+    for bad in ([[0, 1]], [[0, 2], [-2, 0]]):
+        with pytest.raises(ValueError, match="1, 0 and -1"):
+            plots.plot_matrix(bad, ["x", "y"], axes)
+
+
+def test_roc_curves_are_drawn_as_given_beside_the_diagonal(axes):
+    plots.plot_rocs([([0, 0.2, 1], [0, 0.9, 1])], ["m"], axes)
+    assert np.array_equal(axes.lines[1].get_ydata(), [0, 0.9, 1]) and axes.lines[0].get_linestyle() == ":"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["m"]
+    with pytest.raises(ValueError, match="equal length"):
+        plots.plot_rocs([([0, 1], [0, 0.5, 1])], ["m"], axes)

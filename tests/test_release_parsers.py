@@ -16,7 +16,8 @@ from iqa_lab import databases
 from iqa_lab.data_scripts import ava
 from iqa_lab.data_scripts.prepare import prepare
 from iqa_lab.data_scripts.release_files import find_sheet, locate_images, read_sheet
-from iqa_lab.databases import PAIR_COLUMNS, load_database, load_pairs, quality
+from iqa_lab.data_scripts.verify import verify
+from iqa_lab.databases import PAIR_COLUMNS, index_folder, load_database, load_pairs, quality
 
 AVA_MARKS = [[mark + 1 for mark, n in enumerate(map(int, line.split())) for _ in range(n)] for line in AVA_VOTES]
 
@@ -94,6 +95,11 @@ def test_pairs_stand_beside_the_index(name, tmp_path):
             for row in pairs.fillna({"n_ratings": -1}).itertuples()} == PAIRS[name]
     if name == "bapps":
         assert pairs["first"].str.contains("/p0/").all() and pairs["second"].str.contains("/p1/").all()
+    file = index_folder(name) / "pairs.csv"
+    assert "as prepared" in verify(name)
+    file.write_text(file.read_text().replace("0.2", "0.3"))
+    with pytest.raises(ValueError, match="pairs.csv, it has been changed"):
+        verify(name)
 
 
 def test_pairs_of_a_missing_image_are_left_out_and_other_databases_have_none(tmp_path, monkeypatch):
