@@ -23,6 +23,7 @@ from peers import PEERS, peers_of
 
 ROOT = Path(__file__).parent.parent
 VALUES, OUTPUT = ROOT / "tests" / "reference_values", ROOT / "results" / "accuracy.csv"
+EMBEDDED = ("embedded:", "references/", "distorted/")  # images for which only our own values are stored
 LIBRARIES = ("piq", "piqa", "pyiqa", "torchmetrics")
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -47,7 +48,7 @@ def reference_rows(name: str) -> Iterator[dict]:
     for row in csv.DictReader(file.open()) if file.exists() else ():
         first = row.get("distorted") or row["image"].removeprefix("golden/")
         # No part of an image, no step left out, and no value of our own.
-        whole = not set(" @") & set(first) and "without" not in row["source"] and not first.startswith("embedded:")
+        whole = not set(" @") & set(first) and "without" not in row["source"] and not first.startswith(EMBEDDED)
         ours = METRICS[name].kind != "NR" or (row["metric"] == name and whole)
         if ours and (first.startswith("synthetic:") or "IQA_LAB_DATA" in os.environ):
             yield row | ({"image": first} if METRICS[name].kind == "NR" else {})

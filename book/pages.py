@@ -109,10 +109,16 @@ def api_section(name: str) -> str:
     # Not autodata: it would print the docstring of dict, or the whole table.
     directives = [f".. py:data:: {name}.{key}\n\n   A dict with {len(value)} entries.\n\n" for key, value in own.items()
                   if isinstance(value, dict) and re.search(rf"^{key}\b", inspect.getsource(module), re.MULTILINE)]
-    directives += [f".. autoclass:: {name}.{key}\n   :members:\n" if inspect.isclass(value)
+    directives += [_autoclass(f"{name}.{key}", value) if inspect.isclass(value)
                    else f".. autofunction:: {name}.{key}\n" for _, key, value in functions]
     summary = (module.__doc__ or "").strip().split("\n")[0]
     return f"## {name}\n\n{summary}\n\n{eval_rst(directives)}" if directives else ""
+
+
+def _autoclass(name: str, value: type) -> str:
+    """Returns the directive of a class; fields that its docstring describes as attributes are not listed again."""
+    fields = ", ".join(getattr(value, "_fields", ())) if "Attributes:" in (value.__doc__ or "") else ""
+    return f".. autoclass:: {name}\n   :members:\n" + (f"   :exclude-members: {fields}\n" if fields else "")
 
 
 def eval_rst(directives: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 Every database comes as ``index.csv``: one row per rated image, opinion scores in the database's own unit and direction.
 :func:`quality` is the one place where directions meet. Where people compared two images instead, ``pairs.csv`` beside
-the index has one row per comparison. :mod:`iqa_lab.database_facts` has what is known about every database.
+the index has one row per comparison. ``iqa_lab.database_facts`` has what is known about every database.
 """
 
 from __future__ import annotations

@@ -188,8 +188,8 @@ def plot_rocs(curves: Sequence[tuple[ArrayLike, ArrayLike]], labels: Sequence[st
     if len(curves) != len(labels) or any(np.shape(x) != np.shape(y) for x, y in curves):
         raise ValueError(f"Expected one pair of rates of equal length a label, got {len(curves)} for {len(labels)} labels.")
     axes.plot((0, 1), (0, 1), color="0.6", linewidth=0.8, linestyle=":")
-    for (false, true), label in zip(curves, labels):
-        axes.plot(false, true, label=label)
+    for (false, true), label, style in zip(curves, labels, cycle(("-", "--", "-.", (0, (1, 1))))):
+        axes.plot(false, true, label=label, linestyle=style)  # told apart without colour
     axes.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal", xlabel="false positive rate", ylabel="true positive rate")
     axes.legend(loc="lower right")
     return axes

@@ -1,4 +1,4 @@
-"""The opinions that ship with the package are those of their sources, and give the numbers published for them."""
+"""The opinions that ship with the package are those of their sources, and give the numbers known for them."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from iqa_lab.subjective.screening import screen_counts, screen_vqeg
 needs_data = pytest.mark.skipif("IQA_LAB_DATA" not in os.environ, reason="needs the sources of the files: set IQA_LAB_DATA")
 
 
-def test_krasula_analysis_of_toyama_gives_the_published_areas():
+def test_krasula_analysis_of_toyama_gives_the_areas_that_came_with_the_data():
     table = toyama()
     pairs = rated_pairs(table["mos"], table["mos_std"], table["n_ratings"])
     found = roc_analysis(score_differences(table[["psnr", "ssim"]].to_numpy().T, pairs), pairs.outcome)

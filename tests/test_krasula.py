@@ -11,7 +11,7 @@ from scipy.io import loadmat
 
 from iqa_lab.evaluation.bootstrap import differences, p_values, percentile_interval
 from iqa_lab.evaluation.krasula import (
-    Pairs,
+    JudgedPairs,
     better_worse,
     better_worse_areas,
     bootstrap_roc,
@@ -108,7 +108,7 @@ def port_pairs():
     mean, error = ratings.mean(axis=1), ratings.var(axis=1, ddof=1) / 10
     z = (mean[:, None] - mean) / np.sqrt(error[:, None] + error)
     first, second = (index.ravel() for index in np.indices((4, 4)))
-    return Pairs(first, second, np.where(np.abs(z) > 2, np.sign(z), 0).ravel())
+    return JudgedPairs(first, second, np.where(np.abs(z) > 2, np.sign(z), 0).ravel())
 
 
 def test_the_port_s_simulated_example():

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -71,7 +75,8 @@ def test_other_code_or_constants_have_other_features(cache, tmp_path, monkeypatc
     before = code_version(create_metric("brisque"))
     statistics = tmp_path / "statistics.py"  # a primitive that BRISQUE imports changes
     statistics.write_text(Path("iqa_lab/ops/statistics.py").resolve().read_text() + "# changed\n")
-    monkeypatch.setattr("iqa_lab.ops.statistics.__file__", str(statistics))
+    changed = {"iqa_lab.ops.statistics": SimpleNamespace(origin=str(statistics))}
+    monkeypatch.setattr("iqa_lab.training.features.find_spec", lambda name: changed.get(name) or find_spec(name))
     assert code_version(create_metric("brisque")) != before
 
 
@@ -86,6 +91,14 @@ def test_other_options_have_other_features():
 
 def test_the_regressor_does_not_decide_the_features():
     assert code_version(create_metric("brisque")) == code_version(create_metric("brisque", parameters="untrained"))
+
+
+def test_the_version_does_not_depend_on_what_else_the_process_has_imported():
+    code = ("from iqa_lab import create_metric; from iqa_lab.training.features import code_version as v; "
+            "m = create_metric('brisque'); before = v(m); import iqa_lab.downloads, iqa_lab.data_scripts.prepare; "
+            "print(before == v(m))")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
+
 
 
 def test_a_bad_image_is_named_and_the_work_before_it_is_kept(cache, tmp_path):

@@ -5,7 +5,7 @@ Reference: SciPy's ``stats.bootstrap``, which takes one function of one sample a
 Deviations: none. The p-value of a difference is that of the percentile interval which just touches 0.
 Chapter: 18
 
-What is resampled comes from :mod:`iqa_lab.evaluation.resampled`. Resamples are taken in chunks, so memory is bounded.
+What is resampled comes from ``iqa_lab.evaluation.resampled``. Resamples are taken in chunks, so memory is bounded.
 """
 
 from __future__ import annotations

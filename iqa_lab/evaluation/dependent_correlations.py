@@ -17,7 +17,7 @@ A test for two independent samples ignores that and misses most real differences
 r12 between the metrics. All arguments are numbers or arrays that broadcast: ``steiger(r[:, None], r, between, n)``
 compares each of M metrics with each. All assume Gaussian values. For SROCC they are approximate: with
 ``factor=SPEARMAN`` they find what is not there in 6.5 of 100 cases (at 0.8, 60 images) instead of 5, without it in 7.5;
-:mod:`iqa_lab.evaluation.bootstrap` assumes less.
+``iqa_lab.evaluation.bootstrap`` assumes less.
 """
 
 from __future__ import annotations

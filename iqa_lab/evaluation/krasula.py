@@ -7,7 +7,7 @@ Reference: the authors' MATLAB code, krasuluk/AucPerformance at 2821dc8, and its
 Deviations: (1) In better / worse each pair stands twice, once turned round. The authors' tests count both copies; here
     the variance is doubled (:func:`better_worse_areas`). (2) THR is NumPy's percentile, as in the port; MATLAB
     interpolates otherwise ("hazen"). (3) Which test decides between compared images is not in the authors' code; here
-    it is the binomial one. Those of the tests: :mod:`iqa_lab.evaluation.roc_areas`.
+    it is the binomial one. Those of the tests: ``iqa_lab.evaluation.roc_areas``.
 Chapter: 18
 
 All tests of areas take the pairs for independent. They are not: n images make n (n - 1) / 2 pairs. So every difference
@@ -32,7 +32,7 @@ PERCENTILE = 95  # THR: of the similar pairs
 CHUNK = 1 << 19  # weights of pairs held at a time
 
 
-class Pairs(NamedTuple):
+class JudgedPairs(NamedTuple):
     """Pairs of images: row numbers, and 1 where the first is better, -1 where it is worse, 0 where they are similar."""
 
     first: np.ndarray
@@ -67,7 +67,8 @@ class RocResamples(NamedTuple):
     cc_0: np.ndarray
 
 
-def rated_pairs(mos: ArrayLike, mos_std: ArrayLike, n_ratings: ArrayLike, *, confidence: float = CONFIDENCE) -> Pairs:
+def rated_pairs(mos: ArrayLike, mos_std: ArrayLike, n_ratings: ArrayLike, *,
+                confidence: float = CONFIDENCE) -> JudgedPairs:
     """Returns all pairs i < j; they differ where Phi(|MOS_i - MOS_j| / standard error) reaches the confidence.
 
     Args:
@@ -85,10 +86,10 @@ def rated_pairs(mos: ArrayLike, mos_std: ArrayLike, n_ratings: ArrayLike, *, con
     i, j = np.triu_indices(len(mos), 1)
     error = np.sqrt(std[i] ** 2 / n[i] + std[j] ** 2 / n[j])
     z = (mos[i] - mos[j]) / np.where(error > 0, error, NO_SPREAD)
-    return Pairs(i, j, np.where(stats.norm.cdf(np.abs(z)) >= confidence, np.sign(z), 0).astype(int))
+    return JudgedPairs(i, j, np.where(stats.norm.cdf(np.abs(z)) >= confidence, np.sign(z), 0).astype(int))
 
 
-def compared_pairs(wins: ArrayLike, *, confidence: float = CONFIDENCE) -> Pairs:
+def compared_pairs(wins: ArrayLike, *, confidence: float = CONFIDENCE) -> JudgedPairs:
     """Returns the pairs i < j that were compared; they differ where a fair coin gives so many wins too rarely.
 
     Args:
@@ -105,10 +106,10 @@ def compared_pairs(wins: ArrayLike, *, confidence: float = CONFIDENCE) -> Pairs:
     i, j = np.nonzero(np.triu(wins + wins.T, 1))
     won, lost = wins[i, j], wins[j, i]
     chance = stats.binom.sf(np.maximum(won, lost) - 1, won + lost, 0.5)
-    return Pairs(i, j, np.where(chance <= 1 - confidence, np.sign(won - lost), 0).astype(int))
+    return JudgedPairs(i, j, np.where(chance <= 1 - confidence, np.sign(won - lost), 0).astype(int))
 
 
-def score_differences(scores: ArrayLike, pairs: Pairs) -> np.ndarray:
+def score_differences(scores: ArrayLike, pairs: JudgedPairs) -> np.ndarray:
     """Returns the score of the first image minus that of the second, (M, n) -> (M, P); higher scores are better."""
     table = np.asarray(scores, dtype=float)
     if table.ndim != 2 or not np.isfinite(table).all():
@@ -157,13 +158,13 @@ def better_worse_areas(differences: np.ndarray, outcome: np.ndarray) -> Areas:
     return Areas(areas.auc, 2 * areas.covariance)
 
 
-def bootstrap_roc(scores: ArrayLike, pairs: Pairs, contents: ArrayLike, *, n_resamples: int = N_RESAMPLES,
+def bootstrap_roc(scores: ArrayLike, pairs: JudgedPairs, contents: ArrayLike, *, n_resamples: int = N_RESAMPLES,
                   seed: int = 0) -> RocResamples:
     """Returns the analysis in resamples of contents, for intervals and p-values that know what pairs share.
 
     A pair of two contents counts as often as both were drawn together, a pair within one content as often as it was
     drawn; copies of one content are not compared with each other. ``p_values(differences(resamples.auc_ds))``, from
-    :mod:`iqa_lab.evaluation.bootstrap`, are the p-values to report.
+    ``iqa_lab.evaluation.bootstrap``, are the p-values to report.
 
     Args:
         scores: as :func:`score_differences`.
@@ -192,7 +193,7 @@ def bootstrap_roc(scores: ArrayLike, pairs: Pairs, contents: ArrayLike, *, n_res
     return RocResamples(*map(np.concatenate, zip(*parts)))
 
 
-def pair_weights(counts: np.ndarray, codes: np.ndarray, pairs: Pairs) -> np.ndarray:
+def pair_weights(counts: np.ndarray, codes: np.ndarray, pairs: JudgedPairs) -> np.ndarray:
     """Returns how often each pair was drawn, (B, contents) -> (B, P)."""
     first, second = codes[pairs.first], codes[pairs.second]
     drawn = np.take(counts, first, axis=1)

@@ -3,7 +3,7 @@
 Papers: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, "Comparing the areas under two or more correlated receiver
     operating characteristic curves", Biometrics 44, 1988; J. A. Hanley, B. J. McNeil, "A method of comparing the areas
     under receiver operating characteristic curves derived from the same cases", Radiology 148, 1983.
-Reference: krasuluk/AucPerformance at 2821dc8, which tests metrics with these (:mod:`iqa_lab.evaluation.krasula`).
+Reference: krasuluk/AucPerformance at 2821dc8, which tests metrics with these (``iqa_lab.evaluation.krasula``).
 Deviations: (1) The reference's Hanley-McNeil test adds the covariance of two areas that it must subtract, is one-sided,
     and for different / similar gives the numbers of positives and negatives in the wrong order; here not. (2) The
     correlation of two areas comes from a formula for Gaussian scores instead of the printed table, which it meets to

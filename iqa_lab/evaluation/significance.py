@@ -9,8 +9,8 @@ Reference: none of one group of authors; checked against SciPy and slow definiti
 Deviations: McNemar's test is the exact binomial one, not the chi-square approximation.
 Chapter: 18
 
-Correlations are compared in :mod:`iqa_lab.evaluation.dependent_correlations` and, with fewer assumptions, in
-:mod:`iqa_lab.evaluation.bootstrap`.
+Correlations are compared in ``iqa_lab.evaluation.dependent_correlations`` and, with fewer assumptions, in
+``iqa_lab.evaluation.bootstrap``.
 """
 
 from __future__ import annotations

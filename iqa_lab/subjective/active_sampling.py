@@ -143,29 +143,29 @@ def spanning_pairs(gain: ArrayLike, random: np.random.RandomState) -> np.ndarray
 
 
 def asap(wins: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Returns ASAP's batch; before n - 1 answers are there, a random tree (a :data:`Sampler`)."""
+    """Returns ASAP's batch; before n - 1 answers are there, a random tree (a ``Sampler``)."""
     return _batch(asap_gain, wins, random)
 
 
 def asap_approximate(wins: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Returns the batch of ASAP's approximate variant (a :data:`Sampler`)."""
+    """Returns the batch of ASAP's approximate variant (a ``Sampler``)."""
     return _batch(asap_approximate_gain, wins, random)
 
 
 def hybrid_mst(wins: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Returns the best pair while there are fewer answers than pairs, then a spanning tree (a :data:`Sampler`)."""
+    """Returns the best pair while there are fewer answers than pairs, then a spanning tree (a ``Sampler``)."""
     pairs = spanning_pairs(hybrid_mst_gain(wins), random)  # whose first one is the best of all
     return pairs if np.sum(wins) >= len(wins) * (len(wins) - 1) / 2 else pairs[:1]  # test_on_mst.m
 
 
 def random_pairs(wins: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Returns n - 1 pairs drawn from all pairs, each at most once (a :data:`Sampler`)."""
+    """Returns n - 1 pairs drawn from all pairs, each at most once (a ``Sampler``)."""
     pairs = np.stack(np.triu_indices(len(wins), 1), axis=1)
     return pairs[random.permutation(len(pairs))[:len(wins) - 1]]
 
 
 def swiss(wins: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Returns n // 2 pairs of neighbours in the order of wins; with odd n a random item rests (a :data:`Sampler`)."""
+    """Returns n // 2 pairs of neighbours in the order of wins; with odd n a random item rests (a ``Sampler``)."""
     order = np.lexsort((random.random_sample(len(wins)), np.asarray(wins).sum(axis=1)))
     playing = np.delete(order, random.randint(len(order))) if len(order) % 2 else order
     return np.sort(playing.reshape(-1, 2), axis=1)

@@ -36,7 +36,7 @@ def simulate_campaign(true_scores: ArrayLike, sampler: Sampler, *, n_trials: int
 
     Args:
         true_scores: in JOD, shape (n,), n >= 3, not all equal; 1 JOD apart, 75 % of answers are right.
-        sampler: one of :mod:`iqa_lab.subjective.active_sampling`.
+        sampler: one of ``iqa_lab.subjective.active_sampling``.
         n_trials: a run ends with the batch in which it reaches this number of answers.
         n_runs: R, independent experiments.
         seed: run r has ``RandomState([seed, r])``.

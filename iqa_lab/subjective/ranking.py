@@ -47,13 +47,13 @@ class Scale(NamedTuple):
 
 
 def bradley_terry(difference: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns log P with P = 1 / (1 + exp(-d)), and its derivatives as a :data:`Link`; scores are log strengths."""
+    """Returns log P with P = 1 / (1 + exp(-d)), and its derivatives as a ``Link``; scores are log strengths."""
     other = expit(-difference)
     return log_expit(difference), other, other * expit(difference)
 
 
 def thurstone(difference: np.ndarray, sigma: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns log P with P = Phi(d / sigma), and its derivatives as a :data:`Link`.
+    """Returns log P with P = Phi(d / sigma), and its derivatives as a ``Link``.
 
     Case V: all items have the same spread and are independent; sigma is the deviation of a difference of two.
     """
@@ -64,7 +64,7 @@ def thurstone(difference: np.ndarray, sigma: float = 1.0) -> tuple[np.ndarray, n
 
 
 def jod(difference: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns log P with P = Phi(d / 1.4826) as a :data:`Link`; scores are in just-objectionable differences, JOD."""
+    """Returns log P with P = Phi(d / 1.4826) as a ``Link``; scores are in just-objectionable differences, JOD."""
     return thurstone(difference, JOD_SIGMA)
 
 

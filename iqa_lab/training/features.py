@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +81,10 @@ def _save(path: Path, features: np.ndarray) -> None:
 def _sources(module: str, seen: dict[str, Path] | None = None) -> list[Path]:
     """Returns the files of a module and of everything of this package that it imports, directly or not."""
     seen = {} if seen is None else seen
-    if module not in seen and module in sys.modules and module.startswith("iqa_lab."):
-        seen[module] = Path(sys.modules[module].__file__)
+    # Found without being imported: what a function imports later must not change the version.
+    spec = find_spec(module) if module not in seen and module.startswith("iqa_lab.") else None
+    if spec is not None:
+        seen[module] = Path(spec.origin)
         for node in ast.walk(ast.parse(seen[module].read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module:
                 _sources(node.module, seen)
