@@ -18,6 +18,10 @@ from iqa_lab import DATABASES, METRICS
 from iqa_lab.database_facts import DatabaseFacts
 
 BEGIN, END = "<!-- systems: begin -->", "<!-- systems: end -->"  # the table in README.md
+#: Page of the reference -> parts of the package; all others stand on the first page, api.
+API_PAGES = {"api_full_reference": ("full_reference", "reduced_reference"), "api_no_reference": ("no_reference",),
+             "api_primitives": ("ops", "images", "distortions", "synthesis", "backbones"),
+             "api_evaluation": ("evaluation", "report", "plots"), "api_subjective": ("subjective",)}
 LEDGER, STATUSES = "ledger.csv", ("reproduced", "explained", "last digit", "differs")  # a page of its own
 # The command line shows its own help; scripts and bundled files are no API.
 NOT_API = ("iqa_lab.cli", "iqa_lab.experiment", "iqa_lab.data_scripts", "iqa_lab.embedded")
@@ -136,18 +140,22 @@ def entry_points() -> str:
     return "## iqa_lab\n\nWhat most programs need can be imported from here.\n\n" + eval_rst(directives)
 
 
-def api_sections() -> str:
-    """Returns the documentation of every module of the package."""
+def api_pages() -> dict[str, str]:
+    """Returns the documentation of every module of the package, by the name of its page."""
     modules = sorted(info.name for info in pkgutil.walk_packages(iqa_lab.__path__, "iqa_lab."))
-    sections = [api_section(name) for name in modules if not name.startswith(NOT_API)]
-    return "\n".join([entry_points(), *filter(None, sections)])
+    sections = {name: api_section(name) for name in modules if not name.startswith(NOT_API)}
+    pages = {"api": [entry_points()]} | {page: [] for page in API_PAGES}
+    for name, section in sections.items():
+        part = name.split(".")[1]
+        pages[next((page for page, parts in API_PAGES.items() if part in parts), "api")].append(section)
+    return {page: "\n".join(filter(None, texts)) for page, texts in pages.items()}
 
 
 def write_generated(root: Path, folder: Path) -> None:
     """Writes the tables into ``folder``, from where the reference pages include them."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {"systems": systems_table(), "databases": databases_table(), "results": results_tables(root / "results"),
-              "ledger": ledger_tables(root / "results" / LEDGER), "api": api_sections()}
+              "ledger": ledger_tables(root / "results" / LEDGER)} | api_pages()
     for name, table in tables.items():
         (folder / f"{name}.md").write_text(table, encoding="utf-8")
 
