@@ -46,7 +46,7 @@ def reference_rows(name: str) -> Iterator[dict]:
     """Yields the rows of a system's file of reference values whose images are at hand."""
     file = VALUES / f"{name.removesuffix('_live').removesuffix('_authors')}.csv"  # rows with the authors' parameters
     for row in csv.DictReader(file.open()) if file.exists() else ():
-        first = row.get("distorted") or row["image"].removeprefix("golden/")
+        first = (row.get("distorted") or row["image"]).removeprefix("golden/")
         # No part of an image, no step left out, and no value of our own.
         whole = not set(" @") & set(first) and "without" not in row["source"] and not first.startswith(EMBEDDED)
         ours = METRICS[name].kind != "NR" or (row["metric"] == name and whole)
