@@ -180,12 +180,9 @@ def krasula_rows(data: Path) -> Iterator[dict]:
                                       ("CC_0", two.cc_0, mean.cc_0), ("THR", two.thr, mean.thr)):
         for metric, ours, file in (("psnr", of_two[0], "Example_Toyama"), ("ssim", of_two[1], "Example_Toyama"),
                                    ("mean_over_5_metrics", of_five.mean(), "data_Toyama")):
-            published = f"{golden.loc[quantity, metric]:.6f}"
             source = KRASULA if file == "data_Toyama" else KRASULA_TWO
-            yield {"source": source, "database": "Toyama", "subset": "all", "n": 168, "metric": metric, "criterion": quantity,
-                   "published": published, "ours": ours, "difference": ours - float(published),
-                   "status": status(published, ours), "with_cause": None, "reason": "",
-                   "values_sha256": hash_file(folder / f"{file}.mat")[:16]}
+            facts = {"source": source, "database": "Toyama", "subset": "all", "n": 168, "metric": metric, "criterion": quantity}
+            yield entry(facts, f"{golden.loc[quantity, metric]:.6f}", ours, folder / f"{file}.mat")
 
 
 SOURCES = (tid2013_readme, vqmt_readme, avt_table, pymetrikz_tables, full_reference_tables, psnr_hvs_family)
@@ -219,9 +216,16 @@ def row(cell: Cell) -> dict:
             found["with_cause"] = CRITERIA[cell.criterion](cell.scores_with_cause, cell.opinions_with_cause)
             if status(cell.published, found["with_cause"]) == "reproduced":
                 found |= {"status": "explained", "reason": cell.cause}
-    return {"source": cell.source, "database": cell.database, "subset": cell.subset, "n": len(cell.scores),
-            "metric": cell.metric, "criterion": cell.criterion, "published": cell.published, "ours": ours,
-            "difference": ours - float(cell.published), **found, "values_sha256": hash_file(cell.file)[:16]}
+    facts = {"source": cell.source, "database": cell.database, "subset": cell.subset, "n": len(cell.scores),
+             "metric": cell.metric, "criterion": cell.criterion}
+    return entry(facts, cell.published, ours, cell.file, **found)
+
+
+def entry(facts: dict, published: str, ours: float, file: Path, **found: object) -> dict:
+    """Returns one row of the ledger; without ``found`` (status, with_cause, reason) it follows from the two numbers."""
+    found = found or {"status": status(published, ours), "with_cause": None, "reason": ""}
+    return facts | {"published": published, "ours": ours, "difference": ours - float(published), **found,
+                    "values_sha256": hash_file(file)[:16]}
 
 
 def main() -> None:

@@ -70,7 +70,6 @@ def create_app(folder: Path, *, hosts: tuple[str, ...] = LOOPBACK) -> Flask:
     @app.get("/about")
     def about() -> Response:
         return jsonify(title=experiment.title, method=experiment.method, n_trials=len(trials_of(experiment, 0)),
-                       n_training=sum(trial.kind == "training" for trial in trials_of(experiment, 0)),
                        answers=experiment.answers, grades=GRADES)
 
     @app.post("/participants")
@@ -83,15 +82,16 @@ def create_app(folder: Path, *, hosts: tuple[str, ...] = LOOPBACK) -> Flask:
     def next_trial(token: str) -> Response:
         with opened(folder) as connection:
             participant = _known(connection, token)
-            return jsonify(_shown(experiment, participant, n_answered(connection, participant)))
+            return jsonify(_shown(experiment, trials_of(experiment, participant), n_answered(connection, participant)))
 
     @app.post("/participants/<token>/answers")
     def answer(token: str) -> Response:
         given = check_answer(_json_object(), experiment)
         with opened(folder) as connection:
             participant = _known(connection, token)
-            _store(connection, participant, given, trials_of(experiment, participant))
-            return jsonify(_shown(experiment, participant, n_answered(connection, participant)))
+            trials = trials_of(experiment, participant)
+            _store(connection, participant, given, trials)
+            return jsonify(_shown(experiment, trials, n_answered(connection, participant)))
 
     return app
 
@@ -154,9 +154,8 @@ def _store(connection: sqlite3.Connection, participant: int, given: dict, trials
         abort(409, f"Expected one answer to trial {number}, got a second one.")
 
 
-def _shown(experiment: Experiment, participant: int, number: int) -> dict:
+def _shown(experiment: Experiment, trials: list[Trial], number: int) -> dict:
     """Returns what the page shows for a trial, or ``done``; nothing in it says which image is which."""
-    trials = trials_of(experiment, participant)
     if number >= len(trials):
         return {"done": True, "n_trials": len(trials)}
     trial = trials[number]
