@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from simulated_shares import spread
 
 from iqa_lab.evaluation.bootstrap import (
     bca_interval,
@@ -21,11 +22,6 @@ from iqa_lab.evaluation.resampled import krocc_resampled, plcc_resampled, srocc_
 
 SCIPY = {srocc_resampled: stats.spearmanr, plcc_resampled: stats.pearsonr, krocc_resampled: stats.kendalltau}
 SIMULATIONS = 500
-
-
-def spread(share, n=SIMULATIONS):
-    """Returns 3.5 standard deviations of a binomial share."""
-    return 3.5 * np.sqrt(share * (1 - share) / n)
 
 
 def database(random, rho, *, contents=60, versions=1, shared=0.0):
@@ -109,8 +105,8 @@ def test_intervals_hold_the_true_correlation_and_the_difference_as_often_as_they
     shares = {name: np.mean(column) for name, column in held.items()}
     for name in ("percentile", "bca", "difference"):
         # 60 images: the bootstrap's own deviation from 95 % is of order 1 / n, allowed beside the simulation's spread
-        assert abs(shares[name] - .95) < spread(.95) + 1 / 60, shares
-    assert abs(shares["found"] - .05) < spread(.05) + 1 / 60, shares
+        assert abs(shares[name] - .95) < spread(.95, SIMULATIONS) + 1 / 60, shares
+    assert abs(shares["found"] - .05) < spread(.05, SIMULATIONS) + 1 / 60, shares
 
 
 def test_images_of_a_few_contents_are_not_independent():
@@ -125,7 +121,7 @@ def test_images_of_a_few_contents_are_not_independent():
             row.append(low < true < high)
         held.append(row)
     of_contents, of_images = np.mean(held, axis=0)
-    assert abs(of_contents - .95) < spread(.95) + 1 / 40, (of_contents, of_images)
+    assert abs(of_contents - .95) < spread(.95, SIMULATIONS) + 1 / 40, (of_contents, of_images)
     assert of_images < .75, (of_contents, of_images)
 
 

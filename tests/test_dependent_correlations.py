@@ -5,6 +5,7 @@ from math import nan
 import numpy as np
 import pytest
 from scipy import stats
+from simulated_shares import spread
 
 from iqa_lab.evaluation.dependent_correlations import (
     SPEARMAN,
@@ -30,11 +31,6 @@ GOLDEN = [
 ]
 DEPENDENT = [williams, dunn_clark, steiger, hittner, meng]
 SIMULATIONS = 4000
-
-
-def spread(share):
-    """Returns how far a measured share may lie from the true one: 3.5 standard deviations of a binomial share."""
-    return 3.5 * np.sqrt(share * (1 - share) / SIMULATIONS)
 
 
 def simulated_correlations(r1, r2, r12, n=60, measure=lambda x: x, seed=0):
@@ -68,11 +64,11 @@ def test_golden_intervals_of_one_correlation():
 def test_intervals_hold_the_true_correlation_as_often_as_they_say():
     for level in (0.8, 0.95):
         low, high = correlation_interval(simulated_correlations(.85, .5, .4)[0], 60, level=level)
-        assert abs(((low < .85) & (.85 < high)).mean() - level) < spread(level)
+        assert abs(((low < .85) & (.85 < high)).mean() - level) < spread(level, SIMULATIONS)
     r1, r2, r12 = simulated_correlations(.85, .7, .75)
     low, high = zou_interval(r1, r2, r12, 60)
     # Zou's interval is an approximation: 0.01 beside the spread of the simulation.
-    assert abs(((low < .15) & (.15 < high)).mean() - .95) < spread(.95) + 0.01
+    assert abs(((low < .15) & (.15 < high)).mean() - .95) < spread(.95, SIMULATIONS) + 0.01
 
 
 def test_fieller_s_factor_gives_the_interval_of_a_rank_correlation():
@@ -83,7 +79,7 @@ def test_fieller_s_factor_gives_the_interval_of_a_rank_correlation():
     for factor in (SPEARMAN, 1.0):
         low, high = correlation_interval(r, 60, factor=factor)
         covered.append(((low < true) & (true < high)).mean())
-    assert abs(covered[0] - .95) < spread(.95) + 0.005  # the mean of r is a little nearer to 0 than the true value
+    assert abs(covered[0] - .95) < spread(.95, SIMULATIONS) + 0.005  # the mean of r is a little nearer to 0 than the true value
     assert covered[1] < covered[0]
 
 
@@ -91,7 +87,7 @@ def test_fieller_s_factor_gives_the_interval_of_a_rank_correlation():
 def test_dependent_tests_find_a_difference_that_is_not_there_in_5_of_100(test):
     r1, r2, r12 = simulated_correlations(.8, .8, .75)
     p = test(r1, r2, r12, 60).p_value
-    assert abs((p < .05).mean() - .05) < spread(.05)
+    assert abs((p < .05).mean() - .05) < spread(.05, SIMULATIONS)
 
 
 @pytest.mark.parametrize("test", DEPENDENT[1:])
@@ -99,7 +95,7 @@ def test_fieller_s_factor_keeps_the_size_for_rank_correlations(test):
     r1, r2, r12 = simulated_correlations(.8, .8, .75, measure=lambda x: stats.rankdata(x, axis=1))
     rates = [(test(r1, r2, r12, 60, factor=factor).p_value < .05).mean() for factor in (SPEARMAN, 1.0)]
     # The formulas are for Gaussian values. For ranks they are approximate: 0.062 to 0.066 here, 0.072 to 0.075 without.
-    assert abs(rates[0] - .064) < spread(.064) and rates[1] > .064
+    assert abs(rates[0] - .064) < spread(.064, SIMULATIONS) and rates[1] > .064
 
 
 def test_the_test_for_independent_samples_is_far_too_weak_on_the_same_images():
@@ -109,7 +105,7 @@ def test_the_test_for_independent_samples_is_far_too_weak_on_the_same_images():
     powers = [(p < .05).mean() for p in (steiger(r1, r2, r12, 60).p_value, independent(r1, r2, 60, 60).p_value)]
     assert powers[0] > 2 * powers[1]
     one, other = (simulated_correlations(.8, .5, .4, seed=seed)[0] for seed in (0, 1))  # on other images it is right
-    assert abs((independent(one, other, 60, 60).p_value < .05).mean() - .05) < spread(.05)
+    assert abs((independent(one, other, 60, 60).p_value < .05).mean() - .05) < spread(.05, SIMULATIONS)
 
 
 @pytest.mark.parametrize("test", DEPENDENT)

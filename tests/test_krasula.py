@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from scipy.io import loadmat
+from simulated_shares import spread
 
 from iqa_lab.evaluation.bootstrap import differences, p_values, percentile_interval
 from iqa_lab.evaluation.krasula import (
@@ -26,11 +27,6 @@ from iqa_lab.evaluation.roc_areas import area_correlation, area_p_values, binomi
 DATA = os.environ.get("IQA_LAB_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="the authors' example: set IQA_LAB_DATA")
 SIMULATIONS = 1000
-
-
-def spread(share, n=SIMULATIONS):
-    """Returns 3.5 standard deviations of a binomial share."""
-    return 3.5 * np.sqrt(share * (1 - share) / n)
 
 
 def folder():
@@ -168,8 +164,8 @@ def test_better_worse_needs_the_doubled_variance():
         outcome = np.ones(100, dtype=int)
         rates["corrected"].append(area_p_values(better_worse_areas(d, outcome))[0, 1] < .05)
         rates["released"].append(area_p_values(delong(*better_worse(d, outcome)))[0, 1] < .05)
-    assert abs(np.mean(rates["corrected"]) - .05) < spread(.05)
-    assert abs(np.mean(rates["released"]) - 2 * stats.norm.sf(1.96 / np.sqrt(2))) < spread(.166)  # 17 of 100
+    assert abs(np.mean(rates["corrected"]) - .05) < spread(.05, SIMULATIONS)
+    assert abs(np.mean(rates["released"]) - 2 * stats.norm.sf(1.96 / np.sqrt(2))) < spread(.166, SIMULATIONS)  # 17 of 100
 
 
 def experiment(random, n, *, versions=1):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from simulated_shares import spread
 from sklearn.metrics import roc_auc_score
 
 from iqa_lab.evaluation.roc_areas import (
@@ -19,11 +20,6 @@ from iqa_lab.evaluation.roc_areas import (
 )
 
 SIMULATIONS = 1000
-
-
-def spread(share, n=SIMULATIONS):
-    """Returns 3.5 standard deviations of a binomial share."""
-    return 3.5 * np.sqrt(share * (1 - share) / n)
 
 
 @settings(deadline=None)
@@ -64,14 +60,14 @@ def test_on_independent_cases_delong_and_hanley_mcneil_are_wrong_in_5_of_100():
     cases = list(zip(correlated(random, 80, 1), correlated(random, 60, 0)))
     rates = [np.mean([area_p_values(areas(x, y))[0, 1] < .05 for x, y in cases]) for areas in (delong, hanley_mcneil)]
     # Hanley and McNeil's standard errors are not those of Gaussian scores, and tau is nearer to 0 than rho.
-    assert abs(rates[0] - .05) < spread(.05) and 0.01 < rates[1] < .05 + spread(.05)
+    assert abs(rates[0] - .05) < spread(.05, SIMULATIONS) and 0.01 < rates[1] < .05 + spread(.05, SIMULATIONS)
 
 
 def test_tests_of_shares_are_right_for_independent_answers():
     random = np.random.default_rng(2)
     shares = random.binomial(200, .8, (SIMULATIONS, 2)) / 200
     rates = [np.mean([test(row, 200)[0, 1] < .05 for row in shares]) for test in (binomial_p_values, fisher_p_values)]
-    assert abs(rates[0] - .05) < spread(.05) and 0.005 < rates[1] < .05 + spread(.05)  # Fisher's test is conservative
+    assert abs(rates[0] - .05) < spread(.05, SIMULATIONS) and 0.005 < rates[1] < .05 + spread(.05, SIMULATIONS)  # Fisher's test is conservative
     assert binomial_p_values([1.0, 1.0], 10)[0, 1] == 1 and fisher_p_values([.5, .5], 10).tolist() == [[1, 1], [1, 1]]
     slow = stats.chi2_contingency([[150, 50], [170, 30]], correction=False).pvalue
     assert binomial_p_values([.75, .85], 200)[0, 1] == pytest.approx(slow, rel=1e-9)

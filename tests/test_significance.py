@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from simulated_shares import spread
 
 from iqa_lab.evaluation.significance import (
     beats_matrix,
@@ -20,11 +21,6 @@ from iqa_lab.evaluation.significance import (
 )
 
 SIMULATIONS = 2000
-
-
-def spread(share, n=SIMULATIONS):
-    """Returns how far a measured share may lie from the true one: 3.5 standard deviations of a binomial share."""
-    return 3.5 * np.sqrt(share * (1 - share) / n)
 
 
 def test_the_f_test_s_golden_numbers_and_critical_values():
@@ -45,7 +41,7 @@ def test_the_f_test_is_right_for_independent_gaussian_residuals_and_too_weak_on_
         common = np.sqrt(shared) * random.normal(size=(SIMULATIONS, 1, 50))
         e = common + np.sqrt(1 - shared) * random.normal(size=(SIMULATIONS, 2, 50))
         rates.append(np.mean([f_tests(pair).p_value[0, 1] < .05 for pair in e]))
-    assert abs(rates[0] - .05) < spread(.05)
+    assert abs(rates[0] - .05) < spread(.05, SIMULATIONS)
     assert rates[1] < 0.01
 
 
@@ -76,7 +72,7 @@ def test_mcnemar_s_size_is_at_most_5_of_100_and_other_answers_are_refused():
     random = np.random.default_rng(0)
     correct = random.random((SIMULATIONS, 2, 200)) < .8
     rate = np.mean([mcnemar(answers)[0, 1] < .05 for answers in correct])
-    assert 0.02 < rate < .05 + spread(.05)  # an exact test of counts stays below its level
+    assert 0.02 < rate < .05 + spread(.05, SIMULATIONS)  # an exact test of counts stays below its level
     with pytest.raises(ValueError, match="right \\(1\\) or wrong \\(0\\)"):
         mcnemar([[0, 2], [1, 1]])
 
@@ -143,9 +139,9 @@ def test_the_bars_of_a_critical_difference_plot():
 def test_friedman_s_and_nemenyi_s_size():
     tables = np.random.default_rng(0).normal(size=(SIMULATIONS, 20, 5))
     found = [friedman(table) for table in tables]
-    assert abs(np.mean([f.p_value < .05 for f in found]) - .05) < spread(.05) + 0.005  # chi-square limit
+    assert abs(np.mean([f.p_value < .05 for f in found]) - .05) < spread(.05, SIMULATIONS) + 0.005  # chi-square limit
     any_pair = np.mean([np.ptp(f.mean_ranks) > f.critical_difference for f in found])
-    assert any_pair < .05 + spread(.05)
+    assert any_pair < .05 + spread(.05, SIMULATIONS)
 
 
 def slow_holm(p):
@@ -170,7 +166,7 @@ def test_corrections_are_the_slow_definitions(p):
 def test_holm_keeps_the_chance_of_any_false_finding_at_5_of_100():
     p = np.random.default_rng(0).random((SIMULATIONS, 20))
     any_found = np.array([holm(row).min() < .05 for row in p])
-    assert abs(any_found.mean() - (1 - .9975**20)) < spread(.05) and (p.min(axis=1) < .05).mean() > .6
+    assert abs(any_found.mean() - (1 - .9975**20)) < spread(.05, SIMULATIONS) and (p.min(axis=1) < .05).mean() > .6
     with pytest.raises(ValueError, match="p-values from 0 to 1"):
         holm([0.1, nan])
 
