@@ -58,7 +58,7 @@ def run_chapter(path: Path, output: Path, parameters: dict[str, object]) -> dict
     try:
         check_parameters(path, parameters)
         papermill.execute_notebook(str(path), str(output), parameters=parameters, cwd=str(path.parent),
-                                   progress_bar=False, execution_timeout=CELL_TIMEOUT,
+                                   progress_bar=False, start_timeout=CELL_TIMEOUT, execution_timeout=CELL_TIMEOUT,
                                    extra_arguments=["--IPKernelApp.log_level=40"])
         merge_streams(output)
     except Exception as failure:  # whatever a chapter does, the others still run and the record says what it was

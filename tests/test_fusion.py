@@ -210,3 +210,20 @@ def test_a_dataset_that_was_only_rated_needs_two_items_on_the_scale():
 def test_what_is_not_on_one_scale_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("status, accepted", [(0, True), (1, False), (2, True)])
+def test_only_a_search_that_ran_out_of_iterations_is_refused(monkeypatch, status, accepted):
+    """SciPy's 2 is a line search that finds nothing lower, which some processors end with and others do not."""
+    def ended(*arguments, **options):
+        result = minimize(*arguments, **options)
+        result.status, result.success = status, status == 0
+        return result
+
+    monkeypatch.setattr(fusion, "minimize", ended)
+    wins, ratings = np.array([[0, 6, 8], [4, 0, 7], [2, 3, 0]]), np.array([[5.0, 4], [3, 4], [2, 1]])
+    if accepted:
+        assert np.isfinite(fusion.unify(wins, ratings, [0, 0, 0]).scores).all()
+    else:
+        with pytest.raises(ValueError, match="within 20000 iterations"):
+            fusion.unify(wins, ratings, [0, 0, 0])

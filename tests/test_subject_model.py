@@ -140,9 +140,11 @@ def test_zero_unit_and_order_do_not_matter(seed, restricted):
     shift -= shift.mean()
     model = fit_subject_model(ratings, restricted=restricted)
     changed = fit_subject_model(10 * (ratings + shift[:, None])[order] - 7, restricted=restricted)
-    np.testing.assert_allclose(changed.psi, 10 * model.psi - 7, atol=1e-5)
-    np.testing.assert_allclose(changed.bias, 10 * (model.bias + shift)[order], atol=1e-5)
-    np.testing.assert_allclose(changed.inconsistency, 10 * model.inconsistency[order], atol=1e-5)
+    # A fit ends where psi changes by less than TOLERANCE, in whatever unit: of 6000 pairs the slowest, with 644 steps,
+    # ended 4e-5 apart.
+    np.testing.assert_allclose(changed.psi, 10 * model.psi - 7, atol=1e-3)
+    np.testing.assert_allclose(changed.bias, 10 * (model.bias + shift)[order], atol=1e-3)
+    np.testing.assert_allclose(changed.inconsistency, 10 * model.inconsistency[order], atol=1e-3)
 
 
 def test_the_fit_is_the_mean_of_the_log_density_with_its_penalties():

@@ -30,7 +30,8 @@ from iqa_lab.subjective.ranking import JOD_SIGMA, incidence, jod
 
 SIGMA = JOD_SIGMA / np.sqrt(2)  # of one item, JOD
 SMALLEST_C = 0.05  # relative noise of ratings: below, a dataset with few ratings would have none
-MAX_ITERATIONS = 20_000
+MAX_ITERATIONS, OUT_OF_ITERATIONS = 20_000, 1  # of SciPy's status
+MEMORY = 60  # steps that L-BFGS remembers: where few comparisons leave the scale nearly free, 10 need four times as many
 
 
 class Ratings(NamedTuple):
@@ -94,9 +95,9 @@ def unify(wins: ArrayLike | sparse.sparray, ratings: ArrayLike, datasets: ArrayL
 
     start = np.zeros(n_free + 3 * n_datasets)  # q = 0, a = 1, b = 0, c = 1
     bounds = [(None, None)] * (n_free + 2 * n_datasets) + [(np.log(SMALLEST_C), None)] * n_datasets
-    result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds,
-                      options={"maxiter": MAX_ITERATIONS, "maxfun": MAX_ITERATIONS, "ftol": 1e-15, "gtol": 1e-8})
-    if not result.success:
+    result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={
+        "maxiter": MAX_ITERATIONS, "maxfun": MAX_ITERATIONS, "ftol": 1e-15, "gtol": 1e-8, "maxcor": MEMORY})
+    if result.status == OUT_OF_ITERATIONS:  # a line search that finds nothing lower has converged as far as digits go
         raise ValueError(f"Expected a common scale within {MAX_ITERATIONS} iterations, got none ({result.message}); "
                          "compare more pairs across the datasets.")
     return _unified(result.x[:n_free], result.x[n_free:].reshape(3, -1), free, ratings, float(result.fun))
