@@ -107,3 +107,20 @@ def test_peak_memory_sees_what_a_call_frees_again(measure):
         pytest.skip("peak memory is measured on Linux only")
     assert 95 < megabytes < 115
     assert measure.peak_memory(lambda: None) < 5
+
+
+def test_committed_protocols_reach_the_sizes_of_a_whole_field():
+    rows = {(row["task"], row["size"]): row for row in committed("protocols.csv")}
+    assert float(rows["bootstrap of SROCC", "50 metrics, 10000 images, 1000 resamples"]["seconds"]) < 60
+    assert float(rows["Bradley-Terry", "5000 items, 200000 comparisons"]["seconds"]) < 60
+    assert float(rows["gMAD pairs", "30 models, 100000 images"]["memory_mb"]) < 1000
+    for row in rows.values():
+        if row["peer_seconds"]:
+            assert float(row["ratio"]) == pytest.approx(float(row["peer_seconds"]) / float(row["seconds"]), rel=2e-3)
+
+
+def test_quick_protocols_run_every_task():
+    run = subprocess.run([sys.executable, str(BENCHMARKS / "protocols.py"), "--quick"], capture_output=True, text=True,
+                         timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert all(f"'task': '{row['task']}'" in run.stdout for row in committed("protocols.csv"))
