@@ -50,7 +50,8 @@ def reference_rows(name: str) -> Iterator[dict]:
         # No part of an image, no step left out, and no value of our own.
         whole = not set(" @") & set(first) and "without" not in row["source"] and not first.startswith(EMBEDDED)
         ours = METRICS[name].kind != "NR" or (row["metric"] == name and whole)
-        if ours and (first.startswith("synthetic:") or "IQA_LAB_DATA" in os.environ):
+        file = first.lower().endswith((".bmp", ".png", ".jpg")) and "IQA_LAB_DATA" in os.environ
+        if ours and (file or first.startswith("synthetic:")):
             yield row | ({"image": first} if METRICS[name].kind == "NR" else {})
 
 

@@ -17,7 +17,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TORCH_PACKAGES = re.compile(r"^(torch|triton|nvidia-[\w-]+|cuda-[\w-]+)==")
+TORCH_PACKAGES = re.compile(r"^(torch|torchvision|triton|nvidia-[\w-]+|cuda-[\w-]+)==")
 
 
 def lock_entries(text: str) -> list[str]:
@@ -34,9 +34,10 @@ def check_python(torch: str) -> None:
     if sys.version_info < (3, 11):
         sys.exit(f"iqa-lab needs Python 3.11 or newer, this is {sys.version.split()[0]}; "
                  "name another one with: make book PYTHON=python3.12")
-    if torch == "installed" and importlib.util.find_spec("torch") is None:
-        sys.exit(f"TORCH=installed, but {sys.executable} has no torch; install torch >= 2.11 there, "
-                 "or leave TORCH=installed out to download the pinned one")
+    missing = [name for name in ("torch", "torchvision") if importlib.util.find_spec(name) is None]
+    if torch == "installed" and missing:
+        sys.exit(f"TORCH=installed, but {sys.executable} has no {' and no '.join(missing)}; install torch >= 2.11 and the "
+                 "torchvision that belongs to it there, or leave TORCH=installed out to download the pinned ones")
 
 
 def main() -> None:

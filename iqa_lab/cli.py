@@ -1,4 +1,4 @@
-"""The command line: iqa-lab list | score | evaluate | data | experiment | train."""
+"""The command line: iqa-lab list | score | evaluate | data | weights | experiment | train."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from iqa_lab import cli_data, cli_experiment, cli_train
+from iqa_lab import cli_data, cli_experiment, cli_train, cli_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Image quality assessment: score photos, evaluate metrics, prepare databases, train models.",
                   no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(cli_data.app, name="data", help="List, prepare and verify databases.")
+app.add_typer(cli_weights.app, name="weights", help="List, fetch and verify parameter files.")
 app.add_typer(cli_experiment.app, name="experiment", help="Make, serve and analyse a live experiment with people.")
 app.command("train")(cli_train.train)
 

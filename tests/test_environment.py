@@ -61,8 +61,8 @@ def test_an_installed_torch_replaces_torch_and_its_cuda_libraries_alone():
     kept = setup_environment.without_torch(LOCK)
     names = {re.match(r"[\w.-]+", entry).group() for entry in setup_environment.lock_entries(kept)}
     dropped = {re.match(r"[\w.-]+", entry).group() for entry in ENTRIES} - names
-    assert {"torch", "triton"} <= dropped and {"numpy", "matplotlib"} <= names
-    assert all(re.match(r"torch$|triton$|nvidia-|cuda-", name) for name in dropped)
+    assert {"torch", "torchvision", "triton"} <= dropped and {"numpy", "matplotlib"} <= names
+    assert all(re.match(r"torch$|torchvision$|triton$|nvidia-|cuda-", name) for name in dropped)
     assert all("--hash=sha256:" in entry for entry in setup_environment.lock_entries(kept))
 
 

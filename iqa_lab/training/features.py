@@ -21,6 +21,8 @@ from iqa_lab.embedded import cache_folder
 from iqa_lab.images import load_image
 from iqa_lab.training.runs import write_whole
 
+#: What finds and reads parameter files; what is in the files is among the buffers.
+WITHOUT_EFFECT = {"iqa_lab.backbones.weights", "iqa_lab.backbones.weights_table", "iqa_lab.downloads", "iqa_lab.embedded"}
 FACTS = {"name", "kind", "higher_is_better", "training"}  # attributes of a metric that do not change its features
 
 
@@ -82,7 +84,7 @@ def _sources(module: str, seen: dict[str, Path] | None = None) -> list[Path]:
     """Returns the files of a module and of everything of this package that it imports, directly or not."""
     seen = {} if seen is None else seen
     # Found without being imported: what a function imports later must not change the version.
-    spec = find_spec(module) if module not in seen and module.startswith("iqa_lab.") else None
+    spec = find_spec(module) if module not in {*seen, *WITHOUT_EFFECT} and module.startswith("iqa_lab.") else None
     if spec is not None:
         seen[module] = Path(spec.origin)
         for node in ast.walk(ast.parse(seen[module].read_text(encoding="utf-8"))):

@@ -1,0 +1,156 @@
+"""FeatureExtractor: the named feature maps of a pretrained network, for a whole batch, computed no further than asked.
+
+Layers carry the names of the papers (``relu2_2``, ``fire5``, ``pool3``), not positions in somebody's list of modules.
+Networks are torchvision's own modules, and a small one of ours (``efficientnet_lite0``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from iqa_lab.backbones.checkpoints import check_names, load_strictly, read_state
+from iqa_lab.backbones.networks import Layer, find_backbone, layer_names
+from iqa_lab.backbones.weights import find_weights, local_weights
+from iqa_lab.backbones.weights_table import WEIGHTS
+from iqa_lab.images import check_images
+
+LARGEST_STRIDE = 64  # an image with longer sides leaves maps behind every layer
+
+
+class FeatureExtractor(nn.Module):
+    """The named feature maps of one network, in evaluation mode and frozen.
+
+    Args:
+        backbone: a key of :data:`iqa_lab.backbones.networks.BACKBONES`.
+        layers: names of the maps wanted, in any order; ``layer_names`` lists those of a network.
+        weights: ``"imagenet"``; a file in the layout of torchvision; or ``"random"`` for an untrained network, whose
+            numbers come from torch's random generator.
+        pooling: makes, from the number of channels, the module that takes the place of each max pooling.
+
+    Raises:
+        ValueError: unknown name, or a file with other tensors. FileNotFoundError: no weights, with the way to them.
+    """
+
+    def __init__(self, backbone: str, layers: Sequence[str], *, weights: str | Path = "imagenet",
+                 pooling: Callable[[int], nn.Module] | None = None) -> None:
+        super().__init__()
+        row, names = find_backbone(backbone), layer_names(backbone)
+        unknown = [layer for layer in layers if layer not in names]
+        if unknown or not layers:
+            raise ValueError(f"Expected layers of {backbone} ({', '.join(names)}), got {', '.join(unknown) or 'none'}.")
+        self.backbone, self.layers, self.weights = backbone, tuple(layers), weights
+        with torch.device("meta"):  # only what is needed is then made
+            all_layers = row.layers()
+        needed = all_layers[:max(names.index(layer) for layer in layers) + 1]
+        self.network = nn.ModuleDict({layer.name: layer.module for layer in needed}).to_empty(device="cpu")
+        if weights == "random":
+            initialise(self.network)
+        else:
+            path = Path(weights) if weights != "imagenet" else find_imagenet(backbone, needed[-1].name)
+            load_backbone(self.network, row.official(read_state(path)), all_layers, path)
+        if pooling:
+            replace_pooling(self.network, pooling)
+        self.register_buffer("mean", torch.tensor(row.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(row.std).view(3, 1, 1), persistent=False)
+        self.write_in_place()
+        self.requires_grad_(False).eval()
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Returns the wanted maps by layer, each of shape (N, C, H', W'), or (N, C) behind the pooling at the end.
+
+        Args:
+            image: shape (N, C, H, W), RGB or gray in [0, 1].
+
+        Raises:
+            ValueError: an image that is too small for the layers.
+        """
+        check_images(image)
+        x = (image.to(self.mean.dtype) - self.mean) / self.std  # one gray channel becomes three
+        found = {}
+        for name, layer in self.network.items():
+            try:
+                x = layer(x)
+            except RuntimeError as error:
+                if "size" not in str(error) or min(image.shape[2:]) > LARGEST_STRIDE:
+                    raise
+                raise ValueError(f"Expected images large enough for {name} of {self.backbone}, got "
+                                 f"{tuple(image.shape)}; its maps would be empty.") from error
+            if name in self.layers:
+                found[name] = x
+        return {name: found[name] for name in self.layers}
+
+    def train(self, mode: bool = True) -> FeatureExtractor:
+        """Keeps evaluation mode unless the network itself is trained: frozen batch statistics stay as they are."""
+        return super().train(mode and any(parameter.requires_grad for parameter in self.parameters()))
+
+    def write_in_place(self) -> None:
+        """Lets an activation write over its input, except where that input is wanted."""
+        before = None
+        for name, layer in self.network.items():
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = before not in self.layers
+            before = name
+
+    def extra_repr(self) -> str:
+        untrained = " (UNTRAINED: random weights)" if self.weights == "random" else ""
+        return f"{self.backbone!r}, {', '.join(self.layers)}, weights={Path(self.weights).name!r}{untrained}"
+
+
+def find_imagenet(backbone: str, last_layer: str) -> Path:
+    """Returns a file with ImageNet weights of the layers up to ``last_layer``: one at hand, or the complete one.
+
+    Raises:
+        FileNotFoundError: none at hand, and the complete one cannot be downloaded; says how to get it.
+    """
+    names, candidates = layer_names(backbone), find_backbone(backbone).weights
+    for name in candidates:
+        end = WEIGHTS[name].last_layer
+        if (not end or names.index(last_layer) <= names.index(end)) and (path := local_weights(name)):
+            return path
+    return find_weights(candidates[-1])
+
+
+def load_backbone(network: nn.ModuleDict, official: Mapping[str, torch.Tensor], layers: Sequence[Layer], source: Path) -> None:
+    """Puts a state in the publisher's layout into the first layers of a network, strictly.
+
+    Args:
+        network: the first of the layers, by name.
+        official: may hold layers behind them as well.
+        layers: all of the whole network.
+        source: for the message.
+
+    Raises:
+        ValueError: tensors that are missing, unexpected or of another shape; they are named.
+    """
+    ours = {f"{layer.official}.{name}": f"{layer.name}.{name}" for layer in layers for name in layer.module.state_dict()}
+    state = {ours.get(key, key): value for key, value in official.items()}
+    needed = network.state_dict()
+    behind = {key for key in state if key in ours.values()} - set(needed)
+    check_names({*needed, *behind}, state, source)
+    load_strictly(network, {key: value for key, value in state.items() if key in needed}, source)
+
+
+def initialise(network: nn.Module) -> None:
+    """Fills a network with random weights: He's for convolutions and fully connected layers, no bias."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def replace_pooling(network: nn.ModuleDict, pooling: Callable[[int], nn.Module]) -> None:
+    """Puts ``pooling(channels)`` in the place of every max pooling."""
+    channels = 0
+    for name, module in network.items():
+        if isinstance(module, nn.MaxPool2d):
+            network[name] = pooling(channels)
+        widths = [part.out_channels for part in module.modules() if isinstance(part, nn.Conv2d)]
+        # A fire module ends with two convolutions side by side.
+        channels = sum(widths[-2:]) if name.startswith("fire") else widths[-1] if widths else channels
