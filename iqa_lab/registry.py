@@ -146,6 +146,9 @@ METRICS: dict[str, Metric] = {
 }
 
 
+UNTRAINED = " (random weights)"  # behind the name of a network that was asked for with random weights
+
+
 class FunctionMetric(nn.Module):
     """A training-free metric as a module: ``forward`` calls the function with the stored options."""
 
@@ -175,7 +178,8 @@ def create_metric(name: str, device: torch.device | str = "cpu", **options) -> n
 
     Full-reference metrics are called ``metric(distorted, reference)``, no-reference ones ``metric(image)``; both take
     float images (N, C, H, W) in [0, 1] and return one score per image, shape (N,). The module carries the registry
-    facts ``name``, ``kind`` and ``higher_is_better``.
+    facts ``name``, ``kind`` and ``higher_is_better``. The name of a network that was asked for without its trained
+    weights says so, and with it every table of scores.
 
     Args:
         name: a key of ``METRICS``.
@@ -191,7 +195,8 @@ def create_metric(name: str, device: torch.device | str = "cpu", **options) -> n
         module = row.create(**options) if is_class else FunctionMetric(row.create, **checked(row.create, options))
     except TypeError as error:
         raise TypeError(f"Metric {name!r}: {error}; see help(iqa_lab.METRICS[{name!r}].create).") from error
-    module.name, module.kind, module.higher_is_better = name, row.kind, row.higher_is_better
+    untrained = UNTRAINED if any(getattr(part, "untrained", False) for part in module.modules()) else ""
+    module.name, module.kind, module.higher_is_better = name + untrained, row.kind, row.higher_is_better
     return module.eval().to(device)
 
 

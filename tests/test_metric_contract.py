@@ -12,7 +12,7 @@ import torch
 from iqa_lab import METRICS, create_metric
 from iqa_lab.distortions import distort
 from iqa_lab.images import read_pixels
-from iqa_lab.registry import FunctionMetric
+from iqa_lab.registry import UNTRAINED, FunctionMetric, Metric, unwrapped
 
 ROOT = Path(__file__).parent.parent
 H, W = 196, 210  # odd multiples of nothing; above the largest minimum side, 192 for two whole NIQE blocks
@@ -31,13 +31,30 @@ def tensor(pixels: np.ndarray, dtype: torch.dtype = torch.float32) -> torch.Tens
 
 
 @pytest.fixture(params=METRICS)
-def metric(request) -> torch.nn.Module:
+def metric(request, monkeypatch) -> torch.nn.Module:
+    """Each system as its row says; a network whose weights are not on this machine with random ones."""
+    def offline(*_, **__):
+        raise ConnectionError("tests download nothing")
+
+    monkeypatch.setattr("iqa_lab.downloads.download", offline)
     try:
         return create_metric(request.param)
     except FileNotFoundError as error:
+        known = unwrapped(METRICS[request.param].create).__init__.__kwdefaults__
+        if "weights" in known or request.param in RANDOM_PARAMETERS:
+            torch.manual_seed(0)
+            return create_metric(request.param, **{"weights" if "weights" in known else "parameters": "random"})
         if METRICS[request.param].configuration.endswith("(file not shipped)") and "IQA_LAB_DATA" not in os.environ:
             pytest.skip(f"official parameters are not shipped: {error}")
         raise
+
+
+#: Networks without a pretrained backbone whose official parameters are nowhere at hand.
+RANDOM_PARAMETERS: set[str] = set()
+
+
+def row_of(metric: torch.nn.Module) -> Metric:
+    return METRICS[metric.name.removesuffix(UNTRAINED)]
 
 
 def call(metric: torch.nn.Module, distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -51,7 +68,7 @@ def levels(photo: np.ndarray, distortion: str) -> torch.Tensor:
 def test_scores_have_shape_n_and_lie_in_the_range(metric, photo):
     images = levels(photo, "jpeg")
     scores = call(metric, images, tensor(photo).expand_as(images))
-    low, high = METRICS[metric.name].score_range
+    low, high = row_of(metric).score_range
     assert scores.shape == (3,) and ((scores >= low) & (scores <= high)).all()
 
 
@@ -94,7 +111,7 @@ def test_the_type_is_kept_and_does_not_matter(metric, photo, dtype):
 def test_identical_images_get_the_best_score(metric, photo):
     if metric.kind == "NR":
         pytest.skip("a no-reference score has no identity value")
-    row = METRICS[metric.name]
+    row = row_of(metric)
     best = row.score_range[row.higher_is_better] if row.identity is None else row.identity
     assert call(metric, tensor(photo), tensor(photo)).item() == pytest.approx(best, abs=NOT_EXACT.get(metric.name, 1e-6))
 
@@ -187,3 +204,10 @@ def test_every_row_has_a_paper_a_chapter_and_reference_values():
         assert exists != (name in NO_REFERENCE_VALUES), f"{name}: reference values {'exist' if exists else 'are missing'}"
         low, high = row.score_range
         assert low < high and not math.isnan(low)
+
+
+def test_a_network_without_its_weights_says_so_in_every_table():
+    torch.manual_seed(0)
+    metric = create_metric("cnniqa", parameters="random")
+    assert metric.name == "cnniqa (random weights)" and "UNTRAINED" in repr(metric)
+    assert create_metric("cnniqa").name == "cnniqa"

@@ -42,12 +42,12 @@ class FeatureExtractor(nn.Module):
         unknown = [layer for layer in layers if layer not in names]
         if unknown or not layers:
             raise ValueError(f"Expected layers of {backbone} ({', '.join(names)}), got {', '.join(unknown) or 'none'}.")
-        self.backbone, self.layers, self.weights = backbone, tuple(layers), weights
+        self.backbone, self.layers, self.weights, self.untrained = backbone, tuple(layers), weights, weights == "random"
         with torch.device("meta"):  # only what is needed is then made
             all_layers = row.layers()
         needed = all_layers[:max(names.index(layer) for layer in layers) + 1]
         self.network = nn.ModuleDict({layer.name: layer.module for layer in needed}).to_empty(device="cpu")
-        if weights == "random":
+        if self.untrained:
             initialise(self.network)
         else:
             path = Path(weights) if weights != "imagenet" else find_imagenet(backbone, needed[-1].name)
@@ -96,7 +96,7 @@ class FeatureExtractor(nn.Module):
             before = name
 
     def extra_repr(self) -> str:
-        untrained = " (UNTRAINED: random weights)" if self.weights == "random" else ""
+        untrained = " (UNTRAINED: random weights)" if self.untrained else ""
         return f"{self.backbone!r}, {', '.join(self.layers)}, weights={Path(self.weights).name!r}{untrained}"
 
 

@@ -55,11 +55,12 @@ class CNNIQA(nn.Module):
                  drop_last_patches: bool = False) -> None:
         super().__init__()
         self.parameters_name, self.C, self.drop_last_patches = str(parameters), C, drop_last_patches
+        self.untrained = parameters == "random"
         self.conv1 = nn.Conv2d(1, KERNELS, KERNEL_SIDE)
         self.fc1 = nn.Linear(2 * KERNELS, HIDDEN)
         self.fc2 = nn.Linear(HIDDEN, HIDDEN)
         self.fc3 = nn.Linear(HIDDEN, 1)
-        if parameters != "random":
+        if not self.untrained:
             self._load(parameters if isinstance(parameters, Path) else find_weights(parameters))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -102,7 +103,7 @@ class CNNIQA(nn.Module):
         self.fc3.bias.mul_(scale).add_(mean)
 
     def extra_repr(self) -> str:
-        untrained = " (UNTRAINED: random weights)" if self.parameters_name == "random" else ""
+        untrained = " (UNTRAINED: random weights)" if self.untrained else ""
         return f"parameters={Path(self.parameters_name).name!r}{untrained}, C={self.C:g}"
 
     def _load(self, path: Path) -> None:
