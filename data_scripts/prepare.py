@@ -14,16 +14,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from iqa_lab.data_scripts import (ava, bapps, bid, biq2021, cid2013, csiq, ivc, kadid10k, koniq10k, live_md, live_r2,
-                                  livec, mdid, pieapp, pipal, spaq, tid2008, tid2013, waterloo)
+                                  livec, mdid, pieapp, pipal, spaq, srij, tid2008, tid2013, waterloo)
 from iqa_lab.database_facts import DATABASES, DatabaseFacts
-from iqa_lab.databases import INDEX_COLUMNS, PAIR_COLUMNS, find_facts, index_folder
+from iqa_lab.databases import INDEX_COLUMNS, PAIR_COLUMNS, RATING_COLUMNS, find_facts, index_folder
 from iqa_lab.downloads import extract_archive, hash_file
 
-#: Modules with ``SIZES`` and ``parse_release``; with ``parse_pairs`` where the score kind is "pairs".
+#: Modules with ``SIZES`` and ``parse_release``; with ``parse_pairs`` where the score kind is "pairs", and with
+#: ``parse_ratings`` where the release has single ratings.
 RELEASES = {"live_r2": live_r2, "ivc": ivc, "tid2008": tid2008, "csiq": csiq, "live_md": live_md, "tid2013": tid2013,
             "waterloo": waterloo, "mdid": mdid, "kadid10k": kadid10k, "pipal": pipal, "pieapp": pieapp, "bapps": bapps,
             "bid": bid, "ava": ava, "cid2013": cid2013, "livec": livec, "koniq10k": koniq10k, "spaq": spaq,
-            "biq2021": biq2021}
+            "biq2021": biq2021, "srij": srij}
 SHOWN = 3  # examples in an error message
 
 
@@ -41,7 +42,8 @@ def prepare(name: str, source: str | Path | None = None, *, present_only: bool =
             output: str | Path | None = None, progress: bool = True) -> Prepared:
     """Writes ``index.csv`` and ``source.json`` of a database after checking every image and score.
 
-    Where people compared images, ``pairs.csv`` has the comparisons of the images that are there. The release itself is
+    Where people compared images, ``pairs.csv`` has the comparisons of the images that are there, and where a release has
+    the single ratings, ``ratings.csv`` has those. The release itself is
     only read. Its images stay where they are; an archive is unpacked in the cache.
 
     Args:
@@ -70,6 +72,8 @@ def prepare(name: str, source: str | Path | None = None, *, present_only: bool =
                          "official release.")
     if facts.score_kind == "pairs":
         write_pairs(folder, RELEASES[name].parse_pairs(release), set(table["image"]))
+    if hasattr(RELEASES[name], "parse_ratings"):
+        write_ratings(folder, RELEASES[name].parse_ratings(release), set(table["image"]))
     write_index(folder, table[list(INDEX_COLUMNS)], release, facts)
     return Prepared(folder / "index.csv", release, len(table), facts.n_images)
 
@@ -156,8 +160,9 @@ def write_index(folder: Path, table: pd.DataFrame, release: Path, facts: Databas
     table.to_csv(unfinished, index=False, lineterminator="\n")
     source = {"database": facts.name, "root": str(release.resolve()), "n_present": len(table),
               "n_release": facts.n_images, "index_sha256": hash_file(unfinished)}
-    if facts.score_kind == "pairs":
-        source["pairs_sha256"] = hash_file(folder / "pairs.csv")
+    for table_name in ("pairs", "ratings"):
+        if (folder / f"{table_name}.csv").is_file():
+            source[f"{table_name}_sha256"] = hash_file(folder / f"{table_name}.csv")
     unfinished.replace(folder / "index.csv")
     unfinished.write_text(json.dumps(source, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(folder / "source.json")
@@ -175,10 +180,19 @@ def write_pairs(folder: Path, pairs: pd.DataFrame, images: set[str]) -> None:
         raise ValueError(f"Expected shares of people from 0 to 1 for every pair, got {row['preference']} for "
                          f"{row['first']} and {row['second']}; get the lists again.")
     there = pairs["first"].isin(images) & pairs["second"].isin(images)
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"pairs.csv.{os.getpid()}"
-    pairs.loc[there, list(PAIR_COLUMNS)].to_csv(unfinished, index=False, lineterminator="\n")
-    unfinished.replace(folder / "pairs.csv")
+    _write_table(folder / "pairs.csv", pairs.loc[there, list(PAIR_COLUMNS)])
+
+
+def write_ratings(folder: Path, ratings: pd.DataFrame, images: set[str]) -> None:
+    """Writes ratings.csv with the single ratings of ``images``, replacing its predecessor in one step."""
+    _write_table(folder / "ratings.csv", ratings.loc[ratings["image"].isin(images), list(RATING_COLUMNS)])
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    table.to_csv(unfinished, index=False, lineterminator="\n")
+    unfinished.replace(path)
 
 
 def status(name: str) -> str:

@@ -18,7 +18,7 @@ def verify(name: str) -> str:
     """Returns a line that says what was checked and found right.
 
     Checked are: for ``embedded`` the pixels of every image; for shipped databases the bytes of every file; for
-    prepared ones the index, the pairs, downloaded archives, and that every image still decodes.
+    prepared ones the index, the pairs, the single ratings, downloaded archives, and that every image still decodes.
 
     Raises:
         FileNotFoundError: the database, or a file of it, is not there. ValueError, RuntimeError: a difference.
@@ -56,7 +56,7 @@ def _verify_prepared(database: Database, files: list[str]) -> str:
     folder = index_folder(database.name)
     source = json.loads((folder / "source.json").read_text(encoding="utf-8"))
     again = f"run `iqa-lab data prepare {database.name}` again"
-    for table in ("index", "pairs"):
+    for table in ("index", "pairs", "ratings"):
         if f"{table}_sha256" in source and hash_file(folder / f"{table}.csv") != source[f"{table}_sha256"]:
             raise ValueError(f"Expected the table that was prepared in {folder / table}.csv, it has been changed; {again}.")
     for record in folder.glob("downloads/*.sha256"):

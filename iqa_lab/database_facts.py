@@ -217,6 +217,15 @@ DATABASES = {facts.name: facts for facts in (
         "Eight scenes, 79 cameras in six image sets; realigned MOS, -9.55 to 87.88. The paper counts 480 images. Not "
         "the contrast database CID2013 of Gu et al."),
     DatabaseFacts(
+        "srij", "SRIJ, super-resolved images", 2020, "FR", "MOS", (0, 100), True, 32, 608,
+        ("bicubic", "yang2010", "dong2011", "yang2013", "timofte2013", "srcnn", "srgan"),
+        "continuous scale, 43 people of whom 36 were kept, z-scores brought to 0 to 100", "36",
+        "none stated; ask the authors before passing it on", "beron2020srij", "https://github.com/juanpaberon/IQA_SR",
+        "Give the folder with mos.csv, raw_scores.csv, images and ground_truth. The repository has TIFF images and MATLAB "
+        "files: save the images as PNG, and the variables of HumanStudy as these two tables.",
+        "Gray images of 528x528, enlarged 2, 3 and 4 times (srgan: 4), which is the level. The single ratings are there. "
+        "The 32 originals were rated as hidden references, and are left out."),
+    DatabaseFacts(
         "livec", "LIVE in the Wild Image Quality Challenge Database", 2015, "NR", "MOS", (0, 100), True, 1162, 1162, (),
         _LIVEC_METHOD, "about 175", _LIVE_TERMS, "ghadiyaram2016livec",
         "https://live.ece.utexas.edu/research/ChallengeDB/index.html",

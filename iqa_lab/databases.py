@@ -2,7 +2,8 @@
 
 Every database comes as ``index.csv``: one row per rated image, opinion scores in the database's own unit and direction.
 :func:`quality` is the one place where directions meet. Where people compared two images instead, ``pairs.csv`` beside
-the index has one row per comparison. ``iqa_lab.database_facts`` has what is known about every database.
+the index has one row per comparison; where a release has the single ratings, ``ratings.csv`` has one row for each.
+``iqa_lab.database_facts`` has what is known about every database.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from iqa_lab.embedded.build import HASHES, INDEX_COLUMNS, build_embedded
 
 TEXT_COLUMNS = ("image", "reference", "content", "distortion", "split")
 PAIR_COLUMNS = ("first", "second", "preference", "n_ratings", "split")
+RATING_COLUMNS = ("image", "person", "rating")
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,29 @@ def load_pairs(name: str, *, root: str | Path | None = None) -> pd.DataFrame:
         raise FileNotFoundError(f"Expected the pairs of database {name!r} in {path.parent}, found none; make them with "
                                 f"`iqa-lab data prepare {name} --source FOLDER_OR_ARCHIVE`. {facts.how_to_get}")
     return _read_table(path, PAIR_COLUMNS, ("first", "second", "split"))
+
+
+def load_ratings(name: str, *, root: str | Path | None = None) -> pd.DataFrame:
+    """Returns the single ratings behind the opinion scores of a database, where its release has them.
+
+    Args:
+        name: a database prepared on this machine.
+        root: as for :func:`load_database`.
+
+    Returns:
+        A row for each person, a column for each image of the index in its order, NaN where not rated.
+
+    Raises:
+        ValueError: unknown name, or other columns. FileNotFoundError: not prepared, or no single ratings in the release.
+    """
+    folder = index_folder(find_facts(name).name) if root is None else Path(root)
+    path = folder / "ratings.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected the single ratings of database {name!r} in {folder}, found none: the release has "
+                                "none, or it was prepared by an older version; run `iqa-lab data prepare` again.")
+    table = _read_table(path, RATING_COLUMNS, ("image", "person"))
+    ratings = table.pivot(index="person", columns="image", values="rating")
+    return ratings.reindex(columns=read_index(folder / "index.csv")["image"]).rename_axis(columns=None)
 
 
 def find_facts(name: str) -> DatabaseFacts:

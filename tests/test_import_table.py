@@ -24,7 +24,7 @@ ALLOWED = {
     "reduced_reference": ({"images", "ops", "full_reference", "reduced_reference"}, {"torch", "numpy"}),
     "synthesis": (set(), {"torch"}),
     "scoring": ({"images", "databases"}, {"torch", "pandas", "tqdm", "PIL"}),
-    "training": ({"images", "databases", "embedded", "evaluation", "no_reference", "training"},
+    "training": ({"images", "databases", "embedded", "evaluation", "subjective", "no_reference", "training"},
                  {"torch", "numpy", "pandas", "tqdm", "sklearn", "joblib"}),  # no_reference: the regressor; models are arguments
     "report": ({"plots", "evaluation"}, {"numpy", "pandas", "matplotlib"}),
     "registry": ({"full_reference", "reduced_reference", "no_reference"}, {"torch"}),

@@ -17,7 +17,7 @@ from iqa_lab.data_scripts import ava
 from iqa_lab.data_scripts.prepare import prepare
 from iqa_lab.data_scripts.release_files import find_sheet, locate_images, read_sheet
 from iqa_lab.data_scripts.verify import verify
-from iqa_lab.databases import PAIR_COLUMNS, index_folder, load_database, load_pairs, quality
+from iqa_lab.databases import PAIR_COLUMNS, index_folder, load_database, load_pairs, load_ratings, quality
 
 AVA_MARKS = [[mark + 1 for mark, n in enumerate(map(int, line.split())) for _ in range(n)] for line in AVA_VOTES]
 
@@ -49,6 +49,10 @@ ROWS = {  # what the index of the tiny release says
     "cid2013": {"content": ["C01", "C02", "C01", "C08"], "mos": [-5, 15.5, 36, 56.5]},
     "bid": {"mos": [4, 1.5, 2, 0], "mos_std": [1, 0.5 ** 0.5, 0, 0], "n_ratings": [3, 2, 2, 3]},
     "spaq": {"image": [f"TestImage/0000{i}.jpg" for i in range(1, 5)], "mos": [20.5, 41, 61.5, 82]},
+    "srij": {"image": ["images/bicubic-3-globe.png", "images/srgan-4-globe.png", "images/bicubic-3-coffee.png",
+                       "images/srgan-4-coffee.png"], "distortion": ["bicubic", "srgan"] * 2, "level": [3, 4, 3, 4],
+             "reference": ["ground_truth/HD-1-globe.png"] * 2 + ["ground_truth/HD-1-coffee.png"] * 2,
+             "mos": [20.5, 41, 61.5, 82], "mos_std": [1.25, 2.25, 3.25, 4.25], "n_ratings": [36] * 4},
     "waterloo": {"image": [f"distort_images/{kind}/{kind}_00001_1.{ending}" for kind, ending in
                            [("jpg", "jpg"), ("jp2k", "jpg"), ("gblur", "bmp"), ("gnoise", "bmp")]],
                  "distortion": ["jpeg", "jpeg2000", "gaussian_blur", "white_noise"], "mos": [NAN] * 4},
@@ -100,6 +104,23 @@ def test_pairs_stand_beside_the_index(name, tmp_path):
     file.write_text(file.read_text() + "\n")
     with pytest.raises(ValueError, match="pairs.csv, it has been changed"):
         verify(name)
+
+
+def test_single_ratings_stand_beside_the_index(tmp_path):
+    MAKERS["srij"](tmp_path / "release")
+    prepare("srij", tmp_path / "release", progress=False)
+    ratings = load_ratings("srij")
+    assert ratings.columns.tolist() == load_database("srij").index["image"].tolist()
+    np.testing.assert_array_equal(ratings, [[10, 20, 30, 40], [45, 40, 35, 30], [NAN, 2, 3, 4]])
+    assert "as prepared" in verify("srij")
+    file = index_folder("srij") / "ratings.csv"
+    file.write_text(file.read_text().replace("45", "54"))
+    with pytest.raises(ValueError, match="ratings.csv, it has been changed"):
+        verify("srij")
+    MAKERS["csiq"](tmp_path / "other")
+    prepare("csiq", tmp_path / "other", progress=False)
+    with pytest.raises(FileNotFoundError, match="Expected the single ratings of database 'csiq'"):
+        load_ratings("csiq")
 
 
 def test_pairs_of_a_missing_image_are_left_out_and_other_databases_have_none(tmp_path, monkeypatch):

@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
-from iqa_lab import create_metric, load_database
+from iqa_lab import create_metric, load_database, load_image
 from iqa_lab.no_reference.cnniqa import CNNIQA, grid_patches
-from iqa_lab.training.loop import image_scores, train
-from iqa_lab.training.patches import PatchSet, epoch_batches, load_patches
+from iqa_lab.training.loop import train
+from iqa_lab.training.patches import PatchSet, cut_patches, epoch_order
 from iqa_lab.training.recipes import RECIPES, Recipe, find_recipe
 from iqa_lab.training.runs import split_parts
 
@@ -42,40 +42,38 @@ def new_model(seed: int = 0) -> CNNIQA:
 
 
 def test_patches_are_those_that_the_model_scores(photos):
-    patches = load_patches(photos, 32, progress=False)
-    assert np.bincount(patches.image).tolist() == [6, 2, 4]
-    from iqa_lab import load_image
-
+    grids = [cut_patches(path, 32) for path in photos]
+    assert [len(grid) for grid in grids] == [6, 2, 4]
+    patches = PatchSet(torch.from_numpy(np.concatenate(grids)), np.repeat([0, 1, 2], [6, 2, 4]), np.zeros(3))
     expected = torch.cat([grid_patches(load_image(path))[0] for path in photos])
     torch.testing.assert_close(patches.patches.float() / 255, expected)
     model = new_model()
     alone = [model(load_image(path)).item() for path in photos]
-    np.testing.assert_allclose(image_scores(model, patches), alone, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(patches.scores(model), alone, rtol=1e-4, atol=1e-5)
 
 
 def test_images_without_a_whole_patch_are_refused(tmp_path):
     Image.new("RGB", (31, 200)).save(tmp_path / "narrow.png")
     with pytest.raises(ValueError, match="at least 32 pixels, got uint8 of 200 x 31 in .*narrow.png"):
-        load_patches([tmp_path / "narrow.png"], 32, progress=False)
+        cut_patches(tmp_path / "narrow.png", 32)
 
 
 @pytest.mark.parametrize("per_image, expected", [(None, [5, 3, 1]), (3, [3, 3, 1]), (1, [1, 1, 1])])
 def test_an_epoch_draws_so_many_patches_of_each_image_once(per_image, expected):
     image = np.repeat([0, 1, 2], [5, 3, 1])
-    patches = PatchSet(torch.arange(9, dtype=torch.uint8).view(9, 1, 1, 1), image)
-    batches = list(epoch_batches(patches, per_image, 4, np.random.default_rng(0)))
-    numbers = torch.cat([batch for batch, _ in batches]).flatten().mul(255).round().int().tolist()
+    numbers = np.concatenate(list(epoch_order(image, per_image, 4, np.random.default_rng(0)))).tolist()
     assert len(set(numbers)) == len(numbers) == sum(expected)
     assert np.bincount(image[numbers]).tolist() == expected
-    assert np.concatenate([owner for _, owner in batches]).tolist() == image[numbers].tolist()
     assert numbers != sorted(numbers) or per_image == 1
-    drawn = {tuple(image_numbers(patches, seed)) for seed in range(30)}
+    drawn = {tuple(np.concatenate(list(epoch_order(image, 1, 9, np.random.default_rng(seed))))) for seed in range(30)}
     assert len(drawn) > 10, "the draw does not change from epoch to epoch"
 
 
-def image_numbers(patches: PatchSet, seed: int) -> list[int]:
-    return [int(255 * value + 0.5) for batch, _ in epoch_batches(patches, 1, 9, np.random.default_rng(seed))
-            for value in batch.flatten()]
+def test_a_batch_has_the_opinion_score_of_each_patch():
+    image, targets = np.repeat([0, 1], [3, 2]), np.array([10.0, 20])
+    patches = PatchSet(torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1), image, targets)
+    for batch, wanted in patches.batches(replace(RECIPE, batch_size=2), np.random.default_rng(0)):
+        assert wanted.tolist() == targets[image[batch.flatten().numpy()]].tolist()
 
 
 def test_the_parts_are_disjoint_in_content_and_follow_the_releases_own_split():
@@ -104,8 +102,6 @@ def test_training_learns_and_writes_its_folder(tmp_path):
                                                           "weights.pt", "scores.csv", "report.json"}
     scores = pd.read_csv(tmp_path / "scores.csv")
     again = CNNIQA(parameters=tmp_path / "weights.pt").eval()
-    from iqa_lab import load_image
-
     value = again(load_image(database.root / scores["image"][0])).item()
     assert value == pytest.approx(scores["score"][0], rel=1e-4)
     assert scores["score"].between(0, 100).all(), "the scores are on the scale of the opinion scores"

@@ -189,6 +189,20 @@ def make_ava(folder):
     (folder / "AVA.txt").write_text("".join(rows))
 
 
+def make_srij(folder):
+    names = [f"{method}-{scale}-{scene}" for scene in ("globe", "coffee") for method, scale in (("bicubic", 3), ("srgan", 4))]
+    photos(folder, [*(f"images/{name}.png" for name in names), "ground_truth/HD-1-globe.png", "ground_truth/HD-1-coffee.png"],
+           (528, 528))
+    rows = [f"images/{name}.png,{name[-4:]},ground_truth/HD-1-{name.split('-')[-1]}.png,{name.split('-')[0]},"
+            f"{name.split('-')[1]},0,{20.5 * i},{i}.25,36" for i, name in enumerate(names, 1)]
+    rows += [f"ground_truth/HD-1-{scene}.png,{scene},ground_truth/HD-1-{scene}.png,HD,1,1,90,5,36" for scene in ("globe", "coffee")]
+    (folder / "mos.csv").write_text("\n".join([
+        "file,content,ground_truth,method,scale,is_ground_truth,mos,mos_std_over_kept_subjects,n_kept", *rows]) + "\n")
+    scores = [f"{name},{10 * i},{50 - 5 * i},{i if i > 1 else ''}" for i, name in enumerate(names, 1)]
+    (folder / "raw_scores.csv").write_text("\n".join(["image,s02,s03,s04", *scores, "HD-1-globe,99,98,97",
+                                                       "HD-1-coffee,99,98,97"]) + "\n")
+
+
 MAKERS = {name: globals()[f"make_{name}"] for name in NAMES}
 LISTS = {"tid2013": "mos_with_names.txt", "tid2008": "mos_with_names.txt", "biq2021": "Test (Images and MOS).csv",
          "koniq10k": koniq10k.SCORES}
@@ -200,7 +214,7 @@ RATED = {"ava": "images/953619.jpg", "bapps": "val/superres/p0/000000.png",
          "live_md": "Part 1/blurjpeg/oak_blur1.bmp", "live_r2": "jp2k/img2.bmp",
          "livec": "ChallengeDB_release/Images/10.bmp", "mdid": "distortion_images/img01_01.bmp",
          "pieapp": "distorted_images/train/ref_1/distort_1_blur_inter_0.png", "pipal": "Distortion_1/A0001_00_00.bmp",
-         "spaq": "TestImage/00001.jpg", "tid2008": "distorted_images/I01_01_1.bmp",
+         "spaq": "TestImage/00001.jpg", "srij": "images/bicubic-3-globe.png", "tid2008": "distorted_images/I01_01_1.bmp",
          "tid2013": "distorted_images/I01_01_1.bmp", "waterloo": "distort_images/gblur/gblur_00001_1.bmp"}
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
@@ -64,6 +65,32 @@ def sparse_comparison_matrix(winners: ArrayLike, losers: ArrayLike, *, ties: Arr
     wins = sparse.coo_array((votes, (rows, columns)), shape=(n, n)).tocsr()  # equal entries are added up
     _check_diagonal(wins.diagonal())
     return wins
+
+
+def within_rater_preferences(ratings: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
+    """Returns the comparisons that ratings imply: each person prefers the image that he or she rated higher.
+
+    A person's scale and zero cancel, which is why comparisons are derived within persons. They are not comparisons that
+    anybody made, and whoever reports them says so.
+
+    Args:
+        ratings: a row for each person, a column for each image, higher is better, NaN = not rated.
+        groups: of each image, in the order of the columns; images of one group are compared.
+
+    Returns:
+        Columns ``first, second, preference`` (share of persons who rated both that rated the first higher; half of a
+        person who rated them equal) and ``n_ratings`` (persons who rated both).
+    """
+    values, found = ratings.to_numpy(float), []
+    for columns in pd.Series(np.arange(values.shape[1])).groupby(groups.to_numpy()).indices.values():
+        first, second = (columns[side] for side in np.triu_indices(len(columns), 1))
+        ahead = np.sign(values[:, first] - values[:, second])  # persons, pairs
+        count = np.isfinite(ahead).sum(0)
+        share = 0.5 + np.nansum(ahead, 0) / (2 * np.maximum(count, 1))
+        names = ratings.columns.to_numpy()
+        found.append(pd.DataFrame({"first": names[first], "second": names[second], "preference": share,
+                                   "n_ratings": count})[count > 0])
+    return pd.concat(found, ignore_index=True)
 
 
 def to_pairs(wins: ArrayLike | sparse.sparray) -> Pairs:

@@ -1,4 +1,4 @@
-"""Trains a patch model on a database with opinion scores; a killed run goes on where it stopped, to the same result.
+"""Trains a network on a database with human judgements; a killed run goes on where it stopped, to the same result.
 
 One folder per run (``iqa_lab.training.runs``), with ``history.csv`` (a line per epoch), ``checkpoint.pt`` (to resume)
 and ``weights.pt`` (of the best epoch on the validation part). The test part is looked at once, at the end.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,35 @@ from torch import nn
 from tqdm import tqdm
 
 from iqa_lab.databases import Database, quality
-from iqa_lab.evaluation.criteria import srocc
 from iqa_lab.evaluation.splits import PARTS
-from iqa_lab.training.patches import PatchSet, epoch_batches, load_patches
+from iqa_lab.training.crops import load_images
+from iqa_lab.training.patches import load_patches
+from iqa_lab.training.preferences import load_preferences
 from iqa_lab.training.recipes import Recipe
 from iqa_lab.training.runs import describe_run, open_run, split_parts, write_results, write_whole
 
-SCORING_BATCH = 128  # patches scored at once; more would leave the cache
+OPTIMISERS = {"adam": torch.optim.Adam, "nadam": torch.optim.NAdam}
+#: How the samples of a part are made, by the recipe's ``samples``.
+LOADERS = {"patches": load_patches, "crops": load_images, "preferences": load_preferences}
+
+
+class Samples(Protocol):
+    """The images and judgements of one part of a database, as a recipe wants them.
+
+    ``criterion`` names what :meth:`validate` returns; ``targets`` are opinion scores, or None where people compared.
+    """
+
+    criterion: str
+    targets: np.ndarray | None
+
+    def batches(self, recipe: Recipe, random: np.random.Generator):
+        """Yields the arguments of ``model.loss`` of one epoch: images as 8-bit tensors, targets as float64."""
+
+    def validate(self, model: nn.Module) -> float:
+        """Returns how well the model agrees with people, higher is better."""
+
+    def scores(self, model: nn.Module) -> np.ndarray:
+        """Returns the model's score of each image."""
 
 
 def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Path, *, progress: bool = True) -> dict:
@@ -33,84 +56,96 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
     processor with one number of threads).
 
     Args:
-        model: untrained, with ``patch_size``, ``patch_scores(patches)``, ``loss(patches, targets)`` and
-            ``rescale_output(mean, scale)``, on the device where it shall be trained. It ends in evaluation mode with
-            the weights of the best epoch.
-        database: with human scores.
+        model: untrained, on the device where it shall be trained, with ``loss(...)`` of what the recipe's samples give;
+            with ``patch_size``; with ``rescale_output(mean, scale)`` if it learns opinion scores; and, if it has
+            parameters that must keep a sign, with ``project()``, called after each step. It ends in evaluation mode
+            with the weights of the best epoch.
+        database: with human scores, or with human comparisons for a recipe of preferences.
         recipe: a row of ``RECIPES``, or a changed copy.
         folder: where the run is kept.
         progress: show progress bars.
 
     Raises:
-        ValueError: no human scores, too few contents, an unreadable image, or a folder with another run.
+        ValueError: no human judgements, too few contents, an unreadable image, or a folder with another run.
     """
     folder = Path(folder)
-    opinions = database.index["mos"].to_numpy(float)
-    quality(database, opinions)  # raises where there are no human scores
+    if recipe.samples != "preferences":
+        quality(database, database.index["mos"])  # raises where there are no human scores
     parts = split_parts(database, recipe.seed)
     open_run(folder, describe_run(model, database, recipe), database, parts)
     if not (folder / "report.json").is_file():
-        paths = np.array(database.image_paths, dtype=object)
-        sets = {part: load_patches(list(paths[parts == part]), model.patch_size, progress=progress) for part in PARTS}
-        targets = {part: opinions[parts == part] for part in PARTS}
-        run_epochs(model, sets, targets, recipe, folder, progress=progress)
-        history = pd.read_csv(folder / "history.csv")
-        best = history.loc[history["validation_srocc"].idxmax()]
-        write_results(folder, database, parts, image_scores(model, sets["test"]), {
-            "best_epoch": int(best["epoch"]), "validation_srocc": float(best["validation_srocc"])})
+        sets = {part: LOADERS[recipe.samples](database, np.flatnonzero(parts == part), model.patch_size,
+                                              progress=progress) for part in PARTS}
+        run_epochs(model, sets, recipe, folder, progress=progress)
+        history, criterion = pd.read_csv(folder / "history.csv"), f"validation_{sets['test'].criterion}"
+        best = history.loc[history[criterion].idxmax()]
+        facts = {"best_epoch": int(best["epoch"]), criterion: float(best[criterion])}
+        if recipe.samples == "preferences":
+            facts["test_" + sets["test"].criterion] = sets["test"].validate(model)
+        write_results(folder, database, parts, sets["test"].scores(model), facts,
+                      higher_is_better=model.higher_is_better if recipe.samples == "preferences" else None)
     model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
     model.eval()
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
-def run_epochs(model: nn.Module, sets: dict[str, PatchSet], targets: dict[str, np.ndarray], recipe: Recipe,
-               folder: Path, *, progress: bool) -> None:
+def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folder: Path, *, progress: bool) -> None:
     """Trains from the checkpoint on, if there is one, and leaves the best epoch's weights in weights.pt and the model."""
-    mean, scale = targets["train"].mean(), targets["train"].std()
-    standardised = torch.from_numpy((targets["train"] - mean) / scale)
-    optimiser = torch.optim.Adam(model.parameters(), recipe.learning_rate)
+    targets, criterion = sets["train"].targets, f"validation_{sets['validation'].criterion}"
+    mean, scale = (targets.mean(), targets.std()) if targets is not None else (0.0, 1.0)
+    optimiser = OPTIMISERS[recipe.optimiser]([p for p in model.parameters() if p.requires_grad], recipe.learning_rate,
+                                             betas=recipe.betas, weight_decay=recipe.weight_decay)
     history, best = load_checkpoint(folder / "checkpoint.pt", model, optimiser)
     for epoch in tqdm(range(len(history), recipe.epochs), initial=len(history), total=recipe.epochs, unit="epoch",
                       desc="training", disable=not progress):
-        loss = run_epoch(model, optimiser, sets["train"], standardised, recipe, epoch)
-        reached = srocc(image_scores(model, sets["validation"]), targets["validation"])
-        history.append({"epoch": epoch + 1, "loss": loss, "validation_srocc": reached})
-        if reached == max(row["validation_srocc"] for row in history):
+        loss = run_epoch(model, optimiser, sets["train"], (mean, scale), recipe, epoch)
+        reached = sets["validation"].validate(model)
+        history.append({"epoch": epoch + 1, "loss": loss, criterion: reached})
+        if reached == max(row[criterion] for row in history):
             best = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
         state = {"history": history, "best": best, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
         write_whole(folder / "checkpoint.pt", lambda path: torch.save(state, path))
         write_whole(folder / "history.csv", lambda path: pd.DataFrame(history).to_csv(path, index=False))
     model.load_state_dict(best)
-    model.rescale_output(mean, scale)
+    if targets is not None:
+        model.rescale_output(mean, scale)
     write_whole(folder / "weights.pt", lambda path: torch.save(model.state_dict(), path))
 
 
-def run_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, patches: PatchSet, targets: torch.Tensor,
+def run_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, samples: Samples, scaling: tuple[float, float],
               recipe: Recipe, epoch: int) -> float:
-    """Returns the mean loss of one epoch over the training patches."""
+    """Returns the mean loss of one epoch over the training part.
+
+    Args:
+        model, optimiser, samples, recipe: as above.
+        scaling: mean and scale of the targets; the network learns (target - mean) / scale.
+        epoch: from 0; decides the random numbers, with the recipe's seed, and the learning rate.
+    """
     device = next(model.parameters()).device
     random = np.random.default_rng([recipe.seed, epoch])
+    for group in optimiser.param_groups:
+        group["lr"] = recipe.learning_rate * min(1, (recipe.epochs - epoch) / (recipe.decay_epochs + 1))
     losses = []
     model.train()
     with torch.random.fork_rng():
         torch.manual_seed(int(random.integers(2**62)))  # dropout
-        for batch, image in epoch_batches(patches, recipe.patches_per_image, recipe.batch_size, random):
-            loss = model.loss(batch.to(device), targets[image].to(device, batch.dtype))
+        for batch in samples.batches(recipe, random):
+            loss = model.loss(*(to_device(part, device, scaling) for part in batch))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            if hasattr(model, "project"):
+                model.project()
             losses.append(loss.detach())
     return torch.stack(losses).mean().item()
 
 
-@torch.no_grad()
-def image_scores(model: nn.Module, patches: PatchSet) -> np.ndarray:
-    """Returns the mean score of the patches of each image."""
-    device = next(model.parameters()).device
-    model.eval()
-    scores = torch.cat([model.patch_scores(chunk.to(device).float() / 255) for chunk in
-                        patches.patches.split(SCORING_BATCH)]).double().cpu().numpy()
-    return np.bincount(patches.image, scores) / np.bincount(patches.image)
+def to_device(part: torch.Tensor, device: torch.device, scaling: tuple[float, float]) -> torch.Tensor:
+    """Returns 8-bit images as float in [0, 1], and targets on the scale that the network learns, as float32."""
+    if part.dtype == torch.uint8:
+        return part.to(device).float() / 255
+    mean, scale = scaling
+    return ((part - mean) / scale).to(device, torch.float32)
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[list[dict], dict | None]:

@@ -1,17 +1,23 @@
-"""The patches of a database's images, kept in memory, and their order in each epoch."""
+"""The patches of a database's images, kept in memory, and their order in each epoch: each has its image's opinion score."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
+from iqa_lab.databases import Database
+from iqa_lab.evaluation.criteria import srocc
 from iqa_lab.images import read_pixels
+from iqa_lab.training.recipes import Recipe
+
+SCORING_BATCH = 128  # patches scored at once; more would leave the cache
 
 
 @dataclass(frozen=True)
@@ -21,56 +27,86 @@ class PatchSet:
     Attributes:
         patches: uint8, shape (P, 3, side, side), image after image.
         image: position of each patch's image in the list it was made of, shape (P,).
+        targets: opinion score of each image.
     """
 
     patches: torch.Tensor
     image: np.ndarray
+    targets: np.ndarray
+    criterion = "srocc"
+
+    def batches(self, recipe: Recipe, random: np.random.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yields patches (P, 3, side, side) in random order, and the opinion score of each one's image."""
+        for batch in epoch_order(self.image, recipe.patches_per_image, recipe.batch_size, random):
+            yield self.patches[torch.from_numpy(batch)], torch.from_numpy(self.targets[self.image[batch]])
+
+    def validate(self, model: nn.Module) -> float:
+        """Returns the SROCC of the images' scores."""
+        return srocc(self.scores(model), self.targets)
+
+    @torch.no_grad()
+    def scores(self, model: nn.Module) -> np.ndarray:
+        """Returns the mean score of the patches of each image."""
+        device = next(model.parameters()).device
+        model.eval()
+        scores = torch.cat([model.patch_scores(chunk.to(device).float() / 255) for chunk in
+                            self.patches.split(SCORING_BATCH)]).double().cpu().numpy()
+        return np.bincount(self.image, scores) / np.bincount(self.image)
 
 
-def load_patches(paths: Sequence[Path], side: int, *, progress: bool = True) -> PatchSet:
-    """Returns all non-overlapping patches of the images; 3 bytes per pixel stay in memory.
+def load_patches(database: Database, rows: np.ndarray, side: int, *, progress: bool = True) -> PatchSet:
+    """Returns all non-overlapping patches of some images; 3 bytes per pixel stay in memory.
 
     Args:
-        paths: image files of 8 bits.
+        database: with opinion scores.
+        rows: positions of the images in its index.
         side: of the square patches, in pixels.
         progress: show a progress bar.
 
     Raises:
         ValueError: an image cannot be decoded, is smaller than a patch, or has 16 bits.
     """
+    paths = [database.image_paths[row] for row in rows]
     with ThreadPoolExecutor(2) as pool:
         grids = list(tqdm(pool.map(lambda path: cut_patches(path, side), paths), total=len(paths), unit="image",
                           desc="reading", disable=not progress))
     image = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
-    return PatchSet(torch.from_numpy(np.concatenate(grids)), image)
+    return PatchSet(torch.from_numpy(np.concatenate(grids)), image, database.index["mos"].to_numpy(float)[rows])
 
 
 def cut_patches(path: Path, side: int) -> np.ndarray:
     """Returns the grid patches of one image file, uint8 of shape (P, 3, side, side), row by row."""
-    pixels = read_pixels(path)
+    pixels = read_8_bit(path, side)
     rows, columns = (length // side for length in pixels.shape[:2])
-    if pixels.dtype != np.uint8 or not rows or not columns:
-        raise ValueError(f"Expected an 8-bit image with sides of at least {side} pixels, got {pixels.dtype} of "
-                         f"{pixels.shape[0]} x {pixels.shape[1]} in {path}; leave it out of the database's index.")
     cells = pixels[:rows * side, :columns * side].reshape(rows, side, columns, side, 3)
     return np.ascontiguousarray(cells.transpose(0, 2, 4, 1, 3)).reshape(-1, 3, side, side)
 
 
-def epoch_batches(patches: PatchSet, per_image: int | None, batch_size: int,
-                  random: np.random.Generator) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-    """Yields batches of one epoch in random order: float patches in [0, 1], and the position of each one's image.
+def read_8_bit(path: Path, side: int) -> np.ndarray:
+    """Returns the pixels of one image file, uint8 of shape (H, W, 3).
+
+    Raises:
+        ValueError: it cannot be decoded, has a side below ``side`` pixels, or 16 bits.
+    """
+    pixels = read_pixels(path)
+    if pixels.dtype != np.uint8 or min(pixels.shape[:2]) < side:
+        raise ValueError(f"Expected an 8-bit image with sides of at least {side} pixels, got {pixels.dtype} of "
+                         f"{pixels.shape[0]} x {pixels.shape[1]} in {path}; leave it out of the database's index.")
+    return pixels
+
+
+def epoch_order(image: np.ndarray, per_image: int | None, batch_size: int, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yields the positions of the patches of each batch of one epoch, in random order.
 
     Args:
-        patches: of the training images.
+        image: of each patch; the patches of one image lie one after another.
         per_image: how many patches of each image are drawn (all where it has fewer); None for all.
         batch_size: the last batch may be smaller.
         random: decides draw and order.
     """
     # Sorted by image and then by a random key, the first per_image of each image are a fair draw.
-    order = np.lexsort((random.random(len(patches.image)), patches.image))
-    first = np.searchsorted(patches.image, patches.image)  # images lie one after another
+    order = np.lexsort((random.random(len(image)), image))
+    first = np.searchsorted(image, image)
     drawn = order if per_image is None else order[np.arange(len(order)) - first < per_image]
     drawn = random.permutation(drawn)
-    for start in range(0, len(drawn), batch_size):
-        batch = drawn[start:start + batch_size]
-        yield patches.patches[torch.from_numpy(batch)].float() / 255, patches.image[batch]
+    yield from (drawn[start:start + batch_size] for start in range(0, len(drawn), batch_size))

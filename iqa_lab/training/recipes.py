@@ -10,12 +10,20 @@ class Recipe:
     """Everything that decides the result of a training beside model and database.
 
     Attributes:
-        epochs: passes over the training images.
-        batch_size: patches per step.
-        learning_rate: of Adam, constant.
-        patches_per_image: how many patches of the grid each image gives per epoch, drawn anew; None for all.
+        epochs: passes over the training part.
+        batch_size: patches, images or comparisons per step, by ``samples``.
+        learning_rate: at the beginning.
+        patches_per_image: how many patches of the grid each image gives per epoch, drawn anew, None for all; or how many
+            crops of each image a step takes.
         source: where the settings come from, and what differs.
-        seed: decides the split, the first weights, the order of the patches and dropout.
+        seed: decides the split, the first weights, the order of the samples, crops and dropout.
+        samples: "patches" (of the grid, each with its image's opinion score), "crops" (of whole images and their
+            references) or "preferences" (comparisons of two versions of a reference).
+        optimiser: "adam" or "nadam".
+        betas, weight_decay: of the optimiser.
+        decay_epochs: how many of the last epochs the learning rate falls in, in equal steps towards 0.
+        mirrored: flip half of the images from left to right.
+        comparisons_per_epoch: how many comparisons are drawn for each epoch; None for all.
     """
 
     epochs: int
@@ -24,6 +32,13 @@ class Recipe:
     patches_per_image: int | None
     source: str
     seed: int = 0
+    samples: str = "patches"
+    optimiser: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    decay_epochs: int = 0
+    mirrored: bool = False
+    comparisons_per_epoch: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,186 @@
+"""Training on whole images with references, and on comparisons: the same places, the right direction, learning, resuming."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from iqa_lab import load_database
+from iqa_lab.databases import quality
+from iqa_lab.subjective.comparisons import within_rater_preferences
+from iqa_lab.training import preferences
+from iqa_lab.training.crops import ImageSet, load_images
+from iqa_lab.training.loop import train
+from iqa_lab.training.preferences import PreferenceSet
+from iqa_lab.training.recipes import Recipe
+
+CROPS = Recipe(epochs=3, batch_size=4, learning_rate=0.05, patches_per_image=2, source="tests", samples="crops")
+PAIRS = replace(CROPS, samples="preferences", batch_size=8, comparisons_per_epoch=24)
+
+
+class Sharpness(nn.Module):
+    """A network with two parameters: how much sharper the reference is than the image, times a slope, plus an offset."""
+
+    patch_size, higher_is_better = 32, False
+
+    def __init__(self):
+        super().__init__()
+        self.slope, self.offset = nn.Parameter(torch.tensor(0.01)), nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, distorted, reference):
+        def edges(image):
+            return image.diff(dim=-1).abs().mean((-3, -2, -1))
+
+        return self.slope * (edges(reference) - edges(distorted)) / edges(reference).clamp_min(1e-3) + self.offset
+
+    def rescale_output(self, mean, scale):
+        with torch.no_grad():
+            self.slope *= scale
+            self.offset.copy_(scale * self.offset + mean)
+
+    def extra_repr(self):
+        return "of tests"
+
+
+class Regression(Sharpness):
+    def loss(self, distorted, reference, targets):
+        return (self(distorted, reference).mean(1) - targets).square().mean()
+
+
+class Choice(Sharpness):
+    def __init__(self):
+        super().__init__()
+        self.projected = 0
+
+    def loss(self, first, second, reference, preference):
+        ahead = self(second, reference).mean(1) - self(first, reference).mean(1)
+        return nn.functional.binary_cross_entropy_with_logits(ahead, preference)
+
+    def project(self):
+        self.projected += 1
+        with torch.no_grad():
+            self.slope.clamp_(min=0)
+
+
+@pytest.fixture(scope="module")
+def blurred() -> ImageSet:
+    return load_images(load_database("live_gblur_mini"), np.arange(15), 32, progress=False)
+
+
+def test_references_are_read_once_and_targets_are_the_index(blurred):
+    assert len(blurred.images) == 15 and len({id(reference) for reference in blurred.references}) == 3
+    assert blurred.targets.tolist() == load_database("live_gblur_mini").index["mos"].tolist()
+
+
+def test_crops_of_image_and_reference_are_from_the_same_place():
+    image = torch.arange(40 * 50, dtype=torch.int64).view(1, 40, 50).expand(3, -1, -1) % 251
+    images = ImageSet([image.to(torch.uint8)] * 6, [(250 - image).to(torch.uint8)] * 6, np.arange(6.0), 32)
+    seen = []
+    for mirrored in (False, True):
+        recipe = replace(CROPS, patches_per_image=3, mirrored=mirrored)
+        for distorted, reference, targets in images.batches(recipe, np.random.default_rng(1)):
+            assert distorted.shape == (len(targets), 3, 3, 32, 32) and distorted.dtype == torch.uint8
+            assert (distorted.int() + reference.int() == 250).all()
+            rising = (distorted[:, :, 0, 0, 1].int() - distorted[:, :, 0, 0, 0].int()) % 251
+            seen.append((mirrored, rising.unique().tolist()))
+    assert {value for mirrored, values in seen if not mirrored for value in values} == {1}
+    assert {value for mirrored, values in seen if mirrored for value in values} == {1, 250}
+
+
+def test_an_epoch_shows_every_image_once_and_another_epoch_other_crops(blurred):
+    epochs = [list(blurred.batches(CROPS, np.random.default_rng(seed))) for seed in (0, 0, 1)]
+    targets = [torch.cat([batch[2] for batch in epoch]) for epoch in epochs]
+    assert sorted(targets[0].tolist()) == sorted(blurred.targets.tolist())
+    assert torch.equal(epochs[0][0][0], epochs[1][0][0]) and not torch.equal(epochs[0][0][0], epochs[2][0][0])
+
+
+def test_scores_are_those_of_the_model_on_each_whole_image(blurred):
+    model = Regression()
+    scores = blurred.scores(model)
+    alone = [model(image[None] / 255, reference[None] / 255).item() for image, reference in
+             zip(blurred.images, blurred.references)]
+    np.testing.assert_allclose(scores, alone, rtol=1e-5)
+    assert blurred.validate(model) > 0.5, "more blur, a larger DMOS"
+
+
+def test_a_network_learns_opinion_scores_of_pairs_of_images(tmp_path):
+    report = train(Regression(), load_database("live_gblur_mini"), replace(CROPS, epochs=30), tmp_path, progress=False)
+    assert report["srocc"] > 0.8 and report["rmse"] < 25
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert list(history) == ["epoch", "loss", "validation_srocc"] and len(history) == 30
+    assert pd.read_csv(tmp_path / "scores.csv")["score"].between(0, 110).all(), "the scale of the opinion scores"
+
+
+def test_the_two_afc_score_counts_people_who_agree(blurred):
+    class Given(nn.Module):
+        higher_is_better = False
+
+        def __init__(self, values):
+            super().__init__()
+            self.values, self.device_of = values, nn.Parameter(torch.zeros(1))
+
+    pairs = PreferenceSet(blurred, np.array([0, 1, 2]), np.array([1, 2, 0]), np.array([0.8, 0.8, 0.8]))
+    object.__setattr__(pairs, "scores", lambda model: model.values)
+    # Lower is better: right about the first pair, wrong about the second, undecided about the third.
+    assert pairs.validate(Given(np.array([0.3, 0.5, 0.3]))) == pytest.approx((0.8 + 0.2 + 0.5) / 3)
+
+
+def test_preferences_come_from_each_person_alone():
+    ratings = pd.DataFrame([[10, 20, 30, 5], [90, 80, np.nan, 5], [50, 50, 60, 5]], columns=list("abcd"))
+    pairs = within_rater_preferences(ratings, pd.Series(["x", "x", "x", "y"])).set_index(["first", "second"])
+    assert len(pairs) == 3
+    assert pairs.loc[("a", "b")].tolist() == [pytest.approx(1.5 / 3), 3]
+    assert pairs.loc[("a", "c")].tolist() == [0, 2] and pairs.loc[("b", "c")].tolist() == [0, 2]
+    stretched = ratings.mul([2, 0.1, 30], axis=0).add([0, 5, -7], axis=0)
+    pd.testing.assert_frame_equal(within_rater_preferences(stretched, pd.Series(["x", "x", "x", "y"])).set_index(
+        ["first", "second"]), pairs)
+
+
+@pytest.fixture
+def rated(monkeypatch):
+    """live_gblur_mini as three simulated people would rate it, who differ in scale and zero alone."""
+    database = load_database("live_gblur_mini")
+    opinion = quality(database, database.index["mos"].to_numpy(float))
+    ratings = pd.DataFrame([opinion, 0.5 * opinion + 3, 2 * opinion - 40], columns=database.index["image"])
+    monkeypatch.setattr(preferences, "load_ratings", lambda name: ratings)
+    return database
+
+
+def test_comparisons_stay_inside_a_content_and_a_part(rated):
+    rows = np.arange(2, 13)
+    pairs = preferences.load_preferences(rated, rows, 32, progress=False)
+    contents = rated.index["content"].to_numpy()[rows]
+    assert (contents[pairs.first] == contents[pairs.second]).all() and len(pairs.first) < 11 * 10 / 2
+    better = quality(rated, rated.index["mos"].to_numpy(float))[rows]
+    assert (pairs.preference == (better[pairs.first] > better[pairs.second])).all()
+
+
+def test_a_network_learns_from_comparisons_and_keeps_its_sign(rated, tmp_path):
+    model = Choice()
+    report = train(model, rated, replace(PAIRS, epochs=6), tmp_path, progress=False)
+    assert report["test_2afc"] == 1 and report["srocc"] == pytest.approx(1) and model.slope > 0.1
+    assert model.projected == 6 * -(-10 // 8), "after each step of each epoch"
+    assert list(pd.read_csv(tmp_path / "history.csv")) == ["epoch", "loss", "validation_2afc"]
+
+
+def test_a_part_without_comparisons_is_refused(rated):
+    with pytest.raises(ValueError, match="Expected comparisons between 1 images of live_gblur_mini, got none"):
+        preferences.load_preferences(rated, np.array([0]), 32, progress=False)
+
+
+def test_the_learning_rate_falls_at_the_end(rated, tmp_path, monkeypatch):
+    from iqa_lab.training import loop
+
+    rates, run_epoch = [], loop.run_epoch
+
+    def watched(model, optimiser, *rest):
+        loss = run_epoch(model, optimiser, *rest)
+        rates.append(optimiser.param_groups[0]["lr"])
+        return loss
+
+    monkeypatch.setattr(loop, "run_epoch", watched)
+    train(Choice(), rated, replace(PAIRS, epochs=6, learning_rate=1.0, decay_epochs=3), tmp_path, progress=False)
+    assert rates == pytest.approx([1, 1, 1, 0.75, 0.5, 0.25])
