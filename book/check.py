@@ -73,12 +73,15 @@ def check_parameters_cell(notebook: NotebookNode) -> Iterator[str]:
 
 def check_output_alternatives(notebook: NotebookNode) -> Iterator[str]:
     for number, cell in code_cells(notebook):
-        shown, tags = pictures(cell), cell.metadata.get("tags", [])
-        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        shown, tags, settings = pictures(cell), cell.metadata.get("tags", []), cell.metadata.get("mystnb", {})
+        alt = settings.get("image", {}).get("alt", "")
         if shown and len(alt.strip()) < MIN_ALT:
             yield f"cell {number}: its picture needs an alt text of {MIN_ALT} characters in metadata mystnb.image.alt"
         if len(shown) > 1 and "slider" not in tags:
             yield f"cell {number}: {len(shown)} pictures share one alt text; show one per cell, or tag it 'slider'"
+        displayed = [output for output in cell.outputs if "data" in output]  # each gets the caption; printed text does not
+        if "figure" in settings and shown and len(displayed) > len(shown):
+            yield f"cell {number}: its table would get the picture's caption too; show it in a cell of its own, or print it"
         if "slider" in tags:
             labels = [output for output in cell.outputs if output.output_type == "stream"]
             if not 2 <= len(shown) == len(labels):

@@ -15,7 +15,8 @@ from iqa_lab.subjective import active_sampling
 from iqa_lab.subjective.active_sampling import (
     asap, asap_approximate, asap_approximate_gain, asap_gain, hybrid_mst, hybrid_mst_gain, posterior, random_pairs,
     spanning_pairs, swiss)
-from iqa_lab.subjective.ranking import bradley_terry, fit_scale
+from iqa_lab.subjective.campaign import PRIOR_STD, simulate_campaign
+from iqa_lab.subjective.ranking import bradley_terry, fit_scale, jod, preference
 from iqa_lab.subjective.ranking_inference import score_covariance
 
 THREE = np.array([[0, 3, 2], [1, 0, 4], [2, 1, 0]])
@@ -213,6 +214,34 @@ def test_swiss_pairs_items_with_equal_success():
     wins = np.zeros((6, 6))
     wins[[0, 1, 2, 2, 3, 3], [4, 5, 0, 1, 0, 1]] = 1  # 2 and 3 won twice, 0 and 1 once, 4 and 5 never
     assert sorted(swiss(wins, np.random.RandomState(0)).tolist()) == [[0, 1], [2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize("sampler", [asap_approximate, swiss])
+def test_choosing_pays_on_a_wide_scale_and_costs_on_a_narrow_one_as_the_docstrings_say(sampler):
+    def outcome(chosen, width, n_trials):
+        runs = simulate_campaign(np.linspace(0, width, 10), chosen, n_trials=n_trials, n_runs=60)
+        return runs.rmse[:, -1].mean(), runs.srocc[:, -1].mean()
+
+    for width, n_trials, sign in ((9, 60, 1), (2, 100, -1)):
+        (error, order), (random_error, random_order) = (outcome(f, width, n_trials) for f in (sampler, random_pairs))
+        assert sign * (random_error - error) > 0.02
+        assert order > random_order - 0.05  # also where the error is larger
+
+
+@pytest.mark.parametrize("sampler", [asap_approximate, swiss])
+def test_what_choosing_loses_on_a_narrow_scale_is_its_unit(sampler):
+    true = np.linspace(-1, 1, 10)
+
+    def stretch(chosen, seed):
+        random, wins = np.random.RandomState(seed), np.zeros((10, 10))
+        while wins.sum() < 100:
+            first, second = chosen(wins, random).T
+            ahead = random.random_sample(len(first)) < preference(true, jod)[first, second]
+            np.add.at(wins, (np.where(ahead, first, second), np.where(ahead, second, first)), 1)
+        return fit_scale(wins, jod, prior_std=PRIOR_STD).scores @ true / (true @ true)
+
+    chosen, drawn = (np.mean([stretch(f, seed) for seed in range(40)]) for f in (sampler, random_pairs))
+    assert chosen > drawn + 0.1 and drawn < 1.3
 
 
 @pytest.mark.parametrize("call, message", [

@@ -35,6 +35,10 @@ def picture() -> nbformat.NotebookNode:
     return nbformat.v4.new_output("display_data", {"image/png": PNG, "text/plain": "<Figure>"})
 
 
+def table() -> nbformat.NotebookNode:
+    return nbformat.v4.new_output("execute_result", {"text/html": "<table>", "text/plain": "a"}, execution_count=2)
+
+
 def printed(text: str, name: str = "stdout") -> nbformat.NotebookNode:
     return nbformat.v4.new_output("stream", name=name, text=text)
 
@@ -50,6 +54,7 @@ def notebook(*cells) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Title"), first, *cells], metadata=kernel)
 
 
+CAPTIONED = {"figure": {"caption": "A curve."}, "image": {"alt": "A curve that rises from left to right."}}
 ALT = {"image": {"alt": "A curve that rises from left to right."}}
 BROKEN = {
     "unexecuted cell": (notebook(code("1 + 1", None)), check.check_executed, "expected execution count 2"),
@@ -63,6 +68,8 @@ BROKEN = {
     "picture without alt text": (notebook(code("plot()", 2, picture())), check.check_output_alternatives, "alt text"),
     "two pictures": (notebook(code("plot()", 2, picture(), picture(), mystnb=ALT)), check.check_output_alternatives,
                      "2 pictures"),
+    "table and picture": (notebook(code("table", 2, picture(), table(), mystnb=CAPTIONED)),
+                          check.check_output_alternatives, "the picture's caption too"),
     "slider without labels": (notebook(code("plot()", 2, picture(), picture(), mystnb=ALT, tags=["slider"])),
                               check.check_output_alternatives, "label"),
     "markdown picture": (notebook(nbformat.v4.new_markdown_cell("![](photo.png)")), check.check_markdown_alternatives,
@@ -91,7 +98,7 @@ def test_each_guard_finds_its_fault(name):
 
 
 def test_a_faultless_notebook_has_no_fault(tmp_path):
-    cells = [code("plot()", 2, picture(), mystnb=ALT),
+    cells = [code("plot()", 2, printed("a\n"), picture(), mystnb=CAPTIONED),
              code("show()", 3, printed("a\n"), picture(), printed("b\n"), picture(), mystnb=ALT, tags=["slider"]),
              nbformat.v4.new_markdown_cell("![A curve that rises from left to right.](x.png) and a/home/b, 1/2")]
     path = tmp_path / "99_good.ipynb"

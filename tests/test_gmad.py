@@ -19,6 +19,7 @@ from iqa_lab.evaluation.gmad import (
     proxy_preference,
     random_pairs,
 )
+from iqa_lab.subjective.ranking import fit_scale, thurstone
 
 
 def test_golden_pair():
@@ -132,10 +133,12 @@ def test_the_likelihood_has_the_derivatives_that_are_given():
     random = np.random.default_rng(0)
     wins, places = random.uniform(0, 1, (4, 4)), random.normal(size=4)
     np.fill_diagonal(wins, 0)
-    value, gradient, hessian = likelihood(places, wins)
-    assert value == pytest.approx((wins * stats.norm.logcdf(places[:, None] - places)).sum(), rel=1e-12)
+    value, gradient, hessian = likelihood(places, wins, 0.7)
+    prior = stats.norm(0, 0.7**-0.5)
+    assert value == pytest.approx((wins * stats.norm.logcdf(places[:, None] - places)).sum()
+                                  + (prior.logpdf(places) - prior.logpdf(0)).sum(), rel=1e-12)
     for i, step in enumerate(1e-5 * np.eye(4)):
-        (up, up_gradient, _), (down, down_gradient, _) = (likelihood(places + sign * step, wins) for sign in (1, -1))
+        (up, up_gradient, _), (down, down_gradient, _) = (likelihood(places + sign * step, wins, 0.7) for sign in (1, -1))
         assert (up - down) / 2e-5 == pytest.approx(gradient[i], abs=1e-7)
         assert (up_gradient - down_gradient) / 2e-5 == pytest.approx(hessian[i], abs=1e-7)
 
@@ -152,6 +155,25 @@ def test_known_places_are_recovered_and_extreme_ones_found():
     assert global_ranking(wins) == pytest.approx(true, abs=4 / np.sqrt(4 * n / 1.6))  # four standard errors, about
     apart = global_ranking([[0, 1e6], [1, 0]])
     assert apart[0] - apart[1] == pytest.approx(stats.norm.ppf(1e6 / (1e6 + 1)), abs=1e-6)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 6), st.sampled_from([0.3, 1.0, 4.0]))
+def test_the_prior_is_that_of_fit_scale_and_places_models_without_a_win(seed, m, prior_std):
+    wins = np.random.default_rng(seed).uniform(0, 100, (m, m)) * (1 - np.eye(m))
+    wins[0] = 0  # model 0 never wins
+    places = global_ranking(wins, prior_std=prior_std)
+    assert places == pytest.approx(fit_scale(wins, thurstone, prior_std=prior_std).scores, abs=1e-6)
+    with pytest.raises(ValueError, match="leave them out, or give prior_std"):
+        global_ranking(wins)
+
+
+def test_a_wide_prior_changes_nothing_and_without_wins_it_is_all_there_is():
+    wins = np.random.default_rng(0).uniform(10, 100, (5, 5))
+    assert global_ranking(wins, prior_std=1e4) == pytest.approx(global_ranking(wins), abs=1e-6)
+    assert global_ranking(np.zeros((3, 3)), prior_std=1).tolist() == [0, 0, 0]
+    near, far = (np.ptp(global_ranking([[0, 80], [0, 0]], prior_std=std)) for std in (1, 3))
+    assert 0 < near < far
 
 
 def test_100_000_images_and_30_models_stay_within_time_and_memory():
@@ -178,10 +200,11 @@ def test_100_000_images_and_30_models_stay_within_time_and_memory():
     (lambda: aggressiveness_and_resistance(hand_made()[:2], [1, 2]), "every attacker with every defender"),
     (lambda: global_ranking([[0, 1], [0, 0]]), "2 groups"),
     (lambda: global_ranking([[0, 0], [0, 0]]), "2 groups"),
+    (lambda: global_ranking([[0, 1], [1, 0]], prior_std=0), "positive prior_std"),
     (lambda: global_ranking([[0, -1], [1, 0]]), "values >= 0"),
     (lambda: global_ranking([[1]]), "M >= 2"),
 ], ids=["one", "nan", "levels", "contents", "missing", "same", "proxy", "preference", "cell", "beaten", "apart",
-        "negative", "single"])
+        "prior", "negative", "single"])
 def test_what_cannot_compete_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -143,16 +143,41 @@ def test_p_counts_ties_as_wrong_and_is_a_curve_over_the_threshold():
     assert curve == pytest.approx([2 / 4, 1 / 3, 1 / 2, 0, np.nan], nan_ok=True)
 
 
+scores_with_infinities = st.lists(st.sampled_from([-np.inf, -1.5, 0.0, 2.0, np.inf]), min_size=12, max_size=12)
+
+
+@given(scores_with_infinities)
+def test_infinite_scores_are_ranks_like_any_other(scores):
+    values = np.array(scores)
+    ranks = np.unique(values, return_inverse=True)[1].astype(float)  # the same order and ties, all finite
+    pairs = ImagePairs(np.arange(11), np.arange(1, 12), np.arange(11.0), 11)
+    labels = np.repeat(["a", "b"], 6), np.tile(np.repeat(["blur", "noise"], 3), 2), np.tile([1, 2, 3], 4)
+    d, expected = d_test(values[:5], values[5:]), d_test(ranks[:5], ranks[5:])
+    assert (d.d, d.share_pristine, d.share_distorted) == (expected.d, *expected[2:])
+    assert d.share_pristine == (values[:5] >= d.threshold).mean()
+    assert l_test(values, *labels)[:2] == l_test(ranks, *labels)[:2]
+    assert p_test(values, pairs) == p_test(ranks, pairs)
+    assert (p_curve(values, pairs, [-1, 4, 8]) == p_curve(ranks, pairs, [-1, 4, 8])).all()
+    assert (percent_scale(values) == percent_scale(ranks)).all()
+
+
+def test_psnr_takes_part():
+    assert d_test([np.inf, np.inf], [31.0, 44, 27]) == (1, np.inf, 1, 1)
+    assert p_test([np.inf, np.inf, 30], ImagePairs(np.array([0, 0]), np.array([1, 2]), np.ones(2), 2)) == (.5, 1, 1, 2)
+
+
 @pytest.mark.parametrize("call, message", [
-    (lambda: d_test([], [1]), "at least 1 finite scores"),
+    (lambda: d_test([], [1]), "at least 1 scores"),
     (lambda: d_test([np.nan], [1]), "1 NaN"),
+    (lambda: p_test([np.inf, np.nan], ImagePairs(np.array([0]), np.array([1]), np.ones(1), 1)), "1 NaN"),
+    (lambda: opinion_scale([1, np.inf], lambda q: q, worst=0, best=1), "got 1 infinite"),
     (lambda: l_test([1, 2, 3], "aaa", "bbb", [1, 2, 2]), "a level twice"),
     (lambda: l_test([1, 2, 3], list("aab"), list("bbb"), [1, 2, 1]), "got 1 to 2 images"),
     (lambda: l_test([1, 2], list("ab"), list("bb"), [1, 1]), "at least 2"),
     (lambda: discriminable_pairs([1, 2], threshold=1, n_pairs=1), r"quality\[None\]"),
     (lambda: discriminable_pairs([[1, 2]], threshold=5, n_pairs=1), "choose a smaller threshold"),
     (lambda: percent_scale([[1, 2]]), r"shape \(n,\)"),
-], ids=["empty", "nan", "twice", "uneven", "one", "shape", "none", "table"])
+], ids=["empty", "nan", "nan pair", "infinite opinion", "twice", "uneven", "one", "shape", "none", "table"])
 def test_what_cannot_be_tested_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()

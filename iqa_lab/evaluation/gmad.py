@@ -7,7 +7,7 @@ Papers: K. Ma, Q. Wu, Z. Wang, Z. Duanmu, H. Yong, H. Li, L. Zhang, "Group MAD c
 Reference: the analysis scripts of the authors' toolbox (data_analysis.m and K. Tsukida's scale_ml.m), read in a copy.
     The search for pairs was not in it.
 Deviations: (1) The optimisation of scale_ml, there a conic program, is done by Newton's method. (2) Models that nobody
-    beats, or who beat nobody, have no finite maximum-likelihood place, which is an error here.
+    beats, or who beat nobody, have no finite maximum-likelihood place, which is an error here unless a prior is given.
 Chapter: 19
 
 The images are chosen to embarrass: results say which model breaks first, not how good models are on usual images.
@@ -177,7 +177,7 @@ def aggressiveness_and_resistance(pairs: pd.DataFrame, preference: ArrayLike) ->
     return np.maximum(means[0], 0), means[1].T
 
 
-def global_ranking(matrix: ArrayLike) -> np.ndarray:
+def global_ranking(matrix: ArrayLike, *, prior_std: float | None = None) -> np.ndarray:
     """Returns the place of each model on one scale, shape (M,), mean 0, higher is better (scale_ml.m).
 
     The places s maximise the likelihood sum matrix[i, j] log Phi(s_i - s_j): Thurstone's Case V with A or R as counts
@@ -185,26 +185,34 @@ def global_ranking(matrix: ArrayLike) -> np.ndarray:
 
     Args:
         matrix: A or R of :func:`aggressiveness_and_resistance`, >= 0; the diagonal is ignored.
+        prior_std: as in :func:`iqa_lab.subjective.ranking.fit_scale`: None is maximum likelihood; a number is the
+            deviation of an independent Gaussian prior around 0, in units of the places. Each model then has a finite
+            place, drawn towards 0. An entry of 100 weighs as much as 100 votes; of a model without a win, or without
+            a loss, the prior decides how far away it is, so report the number.
 
     Raises:
-        ValueError: another shape, negative values, or models that cannot be placed: some have no win (direct or through
-            others) against the rest.
+        ValueError: another shape, negative values, a prior_std that is not positive, or, without a prior, models that
+            cannot be placed: some have no win (direct or through others) against the rest.
     """
     wins = np.array(matrix, dtype=float)
     if wins.ndim != 2 or len(wins) < 2 or wins.shape[1] != len(wins) or not (np.isfinite(wins) & (wins >= 0)).all():
         raise ValueError(f"Expected values >= 0 of shape (M, M), M >= 2, got shape {wins.shape} or other values.")
+    if prior_std is not None and not 0 < prior_std < np.inf:
+        raise ValueError(f"Expected a positive prior_std, got {prior_std}; None is no prior.")
     np.fill_diagonal(wins, 0)
     n_groups, group = connected_components(wins > 0, directed=True, connection="strong")
-    if n_groups > 1:
+    if n_groups > 1 and prior_std is None:
         raise ValueError(f"Expected models that all beat each other, if through others, got {n_groups} groups "
-                         f"{group.tolist()} of which one only wins; these have no finite place: leave them out.")
-    wins /= wins.sum()
+                         f"{group.tolist()} of which one never loses to another; these have no finite place: leave them "
+                         "out, or give prior_std.")
+    total = wins.sum() or 1.0  # only a prior gets this far without a win
+    wins, precision = wins / total, 0.0 if prior_std is None else prior_std**-2 / total
     places = np.zeros(len(wins))
     for _ in range(ITERATIONS):
-        value, gradient, hessian = likelihood(places, wins)
+        value, gradient, hessian = likelihood(places, wins, precision)
         step = np.linalg.solve(hessian - 1 / len(wins), gradient)  # the constant direction, in which nothing changes
         size = 1.0
-        while likelihood(places - size * step, wins)[0] < value and size > SMALLEST_STEP:
+        while likelihood(places - size * step, wins, precision)[0] < value and size > SMALLEST_STEP:
             size /= 2
         places = places - size * step
         if np.abs(step).max() < SMALLEST_STEP:
@@ -212,14 +220,19 @@ def global_ranking(matrix: ArrayLike) -> np.ndarray:
     return places - places.mean()
 
 
-def likelihood(places: np.ndarray, wins: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Returns the log likelihood with its gradient, (M,), and its matrix of second derivatives, (M, M)."""
+def likelihood(places: np.ndarray, wins: np.ndarray, precision: float) -> tuple[float, np.ndarray, np.ndarray]:
+    """Returns the log likelihood with its gradient, (M,), and its matrix of second derivatives, (M, M).
+
+    ``precision`` is 1 / prior_std^2 of a Gaussian prior on the places, 0 for none.
+    """
     d = places[:, None] - places
     log_share = log_ndtr(d)
     slope = np.exp(-d * d / 2 - log_share) / np.sqrt(2 * np.pi)  # of log Phi
     first, second = wins * slope, -wins * slope * (d + slope)
     both = second + second.T
-    return float((wins * log_share).sum()), first.sum(axis=1) - first.sum(axis=0), np.diag(both.sum(axis=1)) - both
+    value = (wins * log_share).sum() - precision / 2 * (places @ places)
+    gradient = first.sum(axis=1) - first.sum(axis=0) - precision * places
+    return float(value), gradient, np.diag(both.sum(axis=1) - precision) - both
 
 
 def check_table(scores: ArrayLike) -> np.ndarray:

@@ -11,7 +11,9 @@ Chapter: 19
 
 Ties are never a success: in the D-test a score at the threshold counts as pristine, in the L-test equal scores share
 their mean rank and a model that gives all levels one score gets 0, in the P-test a tie is a wrong answer (and counted).
-Higher scores are better throughout; turn the sign of a model whose scores measure distortion.
+Higher scores are better throughout; turn the sign of a model whose scores measure distortion. D, L and P use the order
+only, so that infinite scores are as good as others: PSNR is infinite for a pristine image against itself. Two equal
+infinities are a tie. NaN is refused.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ def d_test(pristine: ArrayLike, distorted: ArrayLike) -> DTest:
     The mean of two shares, not the accuracy: there are some 20 times as many distorted images.
 
     Args:
-        pristine, distorted: scores, higher is better, shapes (n,) and (m,).
+        pristine, distorted: scores, higher is better, may be infinite (then ``threshold`` may be), shapes (n,) and (m,).
 
     Raises:
         ValueError: no image on one side, or NaN.
@@ -94,7 +96,7 @@ def l_test(scores: ArrayLike, contents: ArrayLike, distortions: ArrayLike, level
     """Returns how well the scores follow the levels, for each content and distortion and in the mean over all of them.
 
     Args:
-        scores: shape (n,), higher is better, of distorted images.
+        scores: shape (n,), higher is better, may be infinite, of distorted images.
         contents, distortions: labels of each image.
         levels: of distortion, the smallest is the best image; no level twice within a group.
 
@@ -127,7 +129,7 @@ def falling_srocc(rows: np.ndarray) -> np.ndarray:
 def falling_krocc(rows: np.ndarray) -> np.ndarray:
     """Returns Kendall's tau-b of each row with a falling sequence, (G, K) -> (G,); 0 for a constant row."""
     i, j = np.triu_indices(rows.shape[1], 1)
-    signs = np.sign(rows[:, i] - rows[:, j])
+    signs = (rows[:, i] > rows[:, j]).astype(int) - (rows[:, i] < rows[:, j])  # a difference of infinities would be NaN
     size = np.sqrt(np.abs(signs).sum(axis=1) * len(i))
     return np.divide(signs.sum(axis=1), size, out=np.zeros(len(rows)), where=size > 0)
 
@@ -137,18 +139,22 @@ def opinion_scale(scores: ArrayLike, mapping: Callable[[np.ndarray], np.ndarray]
     """Returns scores on the scale 0 (worst) to 100 (best), through a mapping to the opinions of one database.
 
     Args:
-        scores: shape (n,), of a full-reference model.
+        scores: shape (n,), finite, of a full-reference model.
         mapping: fitted on a database with opinions (:func:`iqa_lab.evaluation.mapping.fit_mapping`).
         worst, best: ends of that database's opinion scale, 100 and 0 for a DMOS. Values beyond them are cut off.
     """
-    predicted = mapping(check_scores(scores, least=1))
+    values = check_scores(scores, least=1)
+    if not np.isfinite(values).all():
+        raise ValueError(f"Expected finite scores, got {int(np.isinf(values).sum())} infinite: no mapping was fitted to "
+                         "those; leave those images out.")
+    predicted = mapping(values)
     return np.clip(FULL_SCALE * (predicted - worst) / (best - worst), 0, FULL_SCALE)
 
 
 def percent_scale(scores: ArrayLike) -> np.ndarray:
     """Returns the percentage of images at or below each, equal ones by their mean rank: a scale without opinions.
 
-    It depends on the set of images: 20 is a fifth of them. Args: scores, shape (n,), higher is better.
+    It depends on the set of images: 20 is a fifth of them. Args: scores, shape (n,), higher is better, may be infinite.
     """
     values = check_scores(scores, least=1)
     return FULL_SCALE * (stats.rankdata(values) - 0.5) / len(values)
@@ -195,13 +201,13 @@ def p_test(scores: ArrayLike, pairs: ImagePairs) -> PTest:
     """Returns the share of pairs whose better image has the higher score.
 
     Args:
-        scores: of the model under test, shape (n,), higher is better.
+        scores: of the model under test, shape (n,), higher is better, may be infinite.
         pairs: from :func:`discriminable_pairs`.
     """
     values = check_scores(scores, least=2)
-    difference = values[pairs.better] - values[pairs.worse]
-    correct, n = int((difference > 0).sum()), len(difference)
-    return PTest(correct / n, correct, int((difference == 0).sum()), n)
+    better, worse = values[pairs.better], values[pairs.worse]
+    correct, n = int((better > worse).sum()), len(better)
+    return PTest(correct / n, correct, int((better == worse).sum()), n)
 
 
 def p_curve(scores: ArrayLike, pairs: ImagePairs, thresholds: ArrayLike) -> np.ndarray:
@@ -219,9 +225,9 @@ def p_curve(scores: ArrayLike, pairs: ImagePairs, thresholds: ArrayLike) -> np.n
 
 
 def check_scores(scores: ArrayLike, *, least: int) -> np.ndarray:
-    """Returns the scores as a float array."""
+    """Returns the scores as a float array; they may be infinite."""
     values = np.asarray(scores, dtype=float)
-    if values.ndim != 1 or len(values) < least or not np.isfinite(values).all():
-        raise ValueError(f"Expected at least {least} finite scores of shape (n,), got shape {values.shape} with "
-                         f"{int((~np.isfinite(values)).sum())} NaN or infinite; leave those images out.")
+    if values.ndim != 1 or len(values) < least or np.isnan(values).any():
+        raise ValueError(f"Expected at least {least} scores of shape (n,), got shape {values.shape} with "
+                         f"{int(np.isnan(values).sum())} NaN; leave those images out.")
     return values

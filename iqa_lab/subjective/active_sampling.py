@@ -148,7 +148,13 @@ def asap(wins: np.ndarray, random: np.random.RandomState) -> np.ndarray:
 
 
 def asap_approximate(wins: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Returns the batch of ASAP's approximate variant (a ``Sampler``)."""
+    """Returns the batch of ASAP's approximate variant (a ``Sampler``).
+
+    It pays on wide scales and loses on narrow ones, as :func:`swiss` does. In 100 simulated experiments, 10 items over
+    9 JOD had an RMSE of 0.8 JOD after 50 to 54 answers with either, after 72 with :func:`random_pairs`; over 3 JOD it
+    took 72 answers, Swiss 60, and random pairs 45 (chapter 16). What is lost there is the unit, not the order: after
+    100 answers the scale is too long by a factor of 1.4 (Swiss 1.25, random pairs 1.05), and SROCC is no lower.
+    """
     return _batch(asap_approximate_gain, wins, random)
 
 
@@ -165,7 +171,10 @@ def random_pairs(wins: np.ndarray, random: np.random.RandomState) -> np.ndarray:
 
 
 def swiss(wins: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """Returns n // 2 pairs of neighbours in the order of wins; with odd n a random item rests (a ``Sampler``)."""
+    """Returns n // 2 pairs of neighbours in the order of wins; with odd n a random item rests (a ``Sampler``).
+
+    :func:`asap_approximate` says on which scales random pairs are better.
+    """
     order = np.lexsort((random.random_sample(len(wins)), np.asarray(wins).sum(axis=1)))
     playing = np.delete(order, random.randint(len(order))) if len(order) % 2 else order
     return np.sort(playing.reshape(-1, 2), axis=1)
