@@ -11,18 +11,22 @@ from functools import partial
 import torch
 from torch import nn
 
+from iqa_lab.full_reference.deepqa import DeepQA
 from iqa_lab.full_reference.fsim import fsim, fsimc
 from iqa_lab.full_reference.gmsd import gmsd
 from iqa_lab.full_reference.hdr_vdp import hdr_vdp
 from iqa_lab.full_reference.iw_ssim import iw_ssim
+from iqa_lab.full_reference.lpips import LPIPS
 from iqa_lab.full_reference.mad import mad
 from iqa_lab.full_reference.mdsi import mdsi
 from iqa_lab.full_reference.ms_ssim import ms_ssim, ms_ssim_mux
+from iqa_lab.full_reference.pieapp import SPARSE, PieAPP
 from iqa_lab.full_reference.psnr import mse, psnr, psnr_y
 from iqa_lab.full_reference.psnr_hvs import psnr_hvs, psnr_hvs_m
 from iqa_lab.full_reference.ssim import ssim, ssim_auto
 from iqa_lab.full_reference.vif import vif, vifp
 from iqa_lab.full_reference.vsi import vsi
+from iqa_lab.full_reference.wadiqam_fr import WaDIQaMFR
 from iqa_lab.no_reference.bliinds2 import BLIINDS2, first_channel
 from iqa_lab.no_reference.brisque import BRISQUE
 from iqa_lab.no_reference.cnniqa import CNNIQA
@@ -62,6 +66,9 @@ class Metric:
     identity: float | None = None
 
 
+_LPIPS = partial(Metric, kind="FR", higher_is_better=False, score_range=(0, math.inf), paper="zhang2018lpips", chapter="21")
+_WADIQAM_FR = partial(Metric, kind="FR", higher_is_better=True, score_range=(-math.inf, math.inf),
+                      paper="bosse2018wadiqam", chapter="23", identity=0)
 _NIQE = partial(Metric, kind="NR", higher_is_better=False, score_range=(0, math.inf), paper="mittal2013niqe", chapter="03")
 _ILNIQE = partial(Metric, kind="NR", higher_is_better=False, score_range=(0, math.inf), paper="zhang2015ilniqe", chapter="11")
 _REGRESSED = partial(Metric, kind="NR", higher_is_better=False, score_range=(-math.inf, math.inf))
@@ -100,6 +107,20 @@ METRICS: dict[str, Metric] = {
                   "MATLAB gray, the authors' code of 2011, no downsampling"),
     "hdr_vdp": Metric(hdr_vdp, "FR", True, (-math.inf, 100), "mantiuk2011hdrvdp", "08",
                       "quality Q of version 2.2.1, sRGB display of 1 to 100 cd/m2, 30 pixels per degree"),
+    "lpips": _LPIPS(partial(LPIPS, backbone="alexnet"),
+                    configuration="AlexNet, the authors' heads of version 0.1, trained on BAPPS (file not shipped)"),
+    "lpips_squeeze": _LPIPS(partial(LPIPS, backbone="squeezenet"),
+                            configuration="SqueezeNet 1.1, the authors' heads of version 0.1, trained on BAPPS"),
+    "lpips_vgg": _LPIPS(partial(LPIPS, backbone="vgg16"),
+                        configuration="VGG-16, the authors' heads of version 0.1, trained on BAPPS (file not shipped)"),
+    "deepqa": Metric(DeepQA, "FR", True, (0, math.inf), "kim2017deepqa", "23",
+                     "luma, log error weighted by a learned sensitivity map; no trained network is published", identity=0),
+    "wadiqam_fr": _WADIQAM_FR(WaDIQaMFR, configuration="RGB 0 to 255, all 32x32 patches, learned weights; the authors' "
+                              "networks are not shipped"),
+    "diqam_fr": _WADIQAM_FR(partial(WaDIQaMFR, weighted=False), configuration="as wadiqam_fr, all patches count the same"),
+    "pieapp": Metric(partial(PieAPP, stride=SPARSE), "FR", False, (-math.inf, math.inf), "prashnani2018pieapp", "22",
+                     "BGR 0 to 255, 64x64 patches of stride 27; stride=6 is the authors' dense sampling (file not shipped)",
+                     identity=0),
     "rred": Metric(rred, "RR", False, (0, math.inf), "soundararajan2012rred", "09",
                    "MATLAB gray, one subband, one number for each 3x3 block of it"),
     "rred_1": Metric(partial(rred, cell=None), "RR", False, (0, math.inf), "soundararajan2012rred", "09",

@@ -43,14 +43,16 @@ def metric(request, monkeypatch) -> torch.nn.Module:
         known = unwrapped(METRICS[request.param].create).__init__.__kwdefaults__
         if "weights" in known or request.param in RANDOM_PARAMETERS:
             torch.manual_seed(0)
-            return create_metric(request.param, **{"weights" if "weights" in known else "parameters": "random"})
+            return create_metric(request.param, **{"weights" if "weights" in known else "parameters": "random"},
+                                 **SMALL.get(request.param, {}))
         if METRICS[request.param].configuration.endswith("(file not shipped)") and "IQA_LAB_DATA" not in os.environ:
             pytest.skip(f"official parameters are not shipped: {error}")
         raise
 
 
 #: Networks without a pretrained backbone whose official parameters are nowhere at hand.
-RANDOM_PARAMETERS: set[str] = set()
+RANDOM_PARAMETERS = {"deepqa", "wadiqam_fr", "diqam_fr", "pieapp"}
+SMALL = {"pieapp": {"width": 0.125}}  # seconds instead of a minute and a half
 
 
 def row_of(metric: torch.nn.Module) -> Metric:
@@ -74,6 +76,8 @@ def test_scores_have_shape_n_and_lie_in_the_range(metric, photo):
 
 @pytest.mark.parametrize("distortion", ["gaussian_blur", "white_noise", "jpeg"])
 def test_stronger_distortion_scores_worse(metric, photo, distortion):
+    if metric.name.endswith(UNTRAINED):
+        pytest.skip("what a network with random weights ranks is chance")
     images = levels(photo, distortion)
     scores = call(metric, images, tensor(photo).expand_as(images))
     weakest, strongest = scores[0].item(), scores[-1].item()
@@ -86,6 +90,7 @@ _CAMERA = "trained on camera photographs, where fine detail goes with high opini
 NOT_MONOTONE = {("brisque", "white_noise"): _CAMERA, ("cnniqa", "white_noise"): _CAMERA,
                 ("cnniqa", "gaussian_blur"): _CAMERA, ("cornia", "white_noise"): _CAMERA, ("gm_log", "gaussian_blur"): _CAMERA}
 
+NOT_A_DISTANCE = {"deepqa", "wadiqam_fr", "diqam_fr"}
 #: Systems whose score of identical images is near the best one only, with the largest distance.
 NOT_EXACT = {"wnism": 0.6}  # scale, shape and error are rounded to 162 bits; the distance of this photo is 0.52
 #: Systems without a gradient: histograms are constant almost everywhere.
@@ -111,6 +116,8 @@ def test_the_type_is_kept_and_does_not_matter(metric, photo, dtype):
 def test_identical_images_get_the_best_score(metric, photo):
     if metric.kind == "NR":
         pytest.skip("a no-reference score has no identity value")
+    if metric.name.removesuffix(UNTRAINED) in NOT_A_DISTANCE:
+        pytest.skip("a regression on opinion scores gives identical images no special value")
     row = row_of(metric)
     best = row.score_range[row.higher_is_better] if row.identity is None else row.identity
     assert call(metric, tensor(photo), tensor(photo)).item() == pytest.approx(best, abs=NOT_EXACT.get(metric.name, 1e-6))
@@ -191,6 +198,11 @@ NO_REFERENCE_VALUES = {
     "mse": "psnr.csv tests it",
     "cornia": "the authors' codebook is not at hand; cornia_features.csv has their code's features with a small one",
     "hosa": "the authors' codebook is not at hand; hosa_features.csv has their code's features with a small one",
+    "lpips_vgg": "VGG-16 is a download; test_lpips.py has piq's two values, and tests its first two blocks",
+    "deepqa": "no trained network is published; its stages have slow twins",
+    "wadiqam_fr": "the authors' networks are not at hand; it has a slow twin",
+    "diqam_fr": "as wadiqam_fr",
+    "pieapp": "published values stand in test_pieapp.py, and are tested when the authors' file is given",
     "wnism": "parts of the authors' code were not found; stages have twins"}
 
 

@@ -184,3 +184,16 @@ def test_the_learning_rate_falls_at_the_end(rated, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "run_epoch", watched)
     train(Choice(), rated, replace(PAIRS, epochs=6, learning_rate=1.0, decay_epochs=3), tmp_path, progress=False)
     assert rates == pytest.approx([1, 1, 1, 0.75, 0.5, 0.25])
+
+
+def test_a_network_that_cannot_learn_standardised_scores_gets_them_from_0_to_1(tmp_path):
+    class Shares(Regression):
+        targets_from_0_to_1 = True
+        seen = []
+
+        def loss(self, distorted, reference, targets):
+            self.seen.extend(targets.tolist())
+            return super().loss(distorted, reference, targets)
+
+    train(Shares(), load_database("live_gblur_mini"), replace(CROPS, epochs=1), tmp_path, progress=False)
+    assert min(Shares.seen) == 0 and max(Shares.seen) == 1

@@ -156,4 +156,9 @@ WEIGHTS: dict[str, Weights] = {
         "github.com/zwx8981/DBCNN-PyTorch at 16c31560, pretrained_scnn/scnn.pkl", "MIT",
         "distorted images of Waterloo Exploration and PASCAL VOC, labelled with distortion and level; no opinion scores",
         input_form=_NORMALISED),
+    "pieapp_official": Weights(
+        "pieapp/PieAPPv0.1.pth", "0937b01480c7a637ae3018af755faa8ecde4788b52bb246b7ae62cf96fb6baf0",
+        "web.ece.ucsb.edu/~ekta/projects/PieAPPv0.1/weights, the authors'; the same file in release v0.5.4 of "
+        "github.com/photosynthesis-team/piq", "modified BSD-2, non-commercial use only",
+        "the PieAPP dataset, human choices between two distorted images", size=273_506_320),
 }

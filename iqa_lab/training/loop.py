@@ -57,9 +57,10 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
 
     Args:
         model: untrained, on the device where it shall be trained, with ``loss(...)`` of what the recipe's samples give;
-            with ``patch_size``; with ``rescale_output(mean, scale)`` if it learns opinion scores; and, if it has
-            parameters that must keep a sign, with ``project()``, called after each step. It ends in evaluation mode
-            with the weights of the best epoch.
+            with ``patch_size``; with ``rescale_output(mean, scale)`` if it learns opinion scores, and with
+            ``targets_from_0_to_1 = True`` if it cannot learn standardised ones; and, if it has parameters that must keep
+            a sign, with ``project()``, called after each step. It ends in evaluation mode with the weights of the best
+            epoch.
         database: with human scores, or with human comparisons for a recipe of preferences.
         recipe: a row of ``RECIPES``, or a changed copy.
         folder: where the run is kept.
@@ -92,7 +93,8 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
 def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folder: Path, *, progress: bool) -> None:
     """Trains from the checkpoint on, if there is one, and leaves the best epoch's weights in weights.pt and the model."""
     targets, criterion = sets["train"].targets, f"validation_{sets['validation'].criterion}"
-    mean, scale = (targets.mean(), targets.std()) if targets is not None else (0.0, 1.0)
+    mean, scale = (0.0, 1.0) if targets is None else (targets.min(), np.ptp(targets)) if getattr(
+        model, "targets_from_0_to_1", False) else (targets.mean(), targets.std())
     optimiser = OPTIMISERS[recipe.optimiser]([p for p in model.parameters() if p.requires_grad], recipe.learning_rate,
                                              betas=recipe.betas, weight_decay=recipe.weight_decay)
     history, best = load_checkpoint(folder / "checkpoint.pt", model, optimiser)
