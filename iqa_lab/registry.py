@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from iqa_lab.full_reference.deepqa import DeepQA
+from iqa_lab.full_reference.dists import DISTS
 from iqa_lab.full_reference.fsim import fsim, fsimc
 from iqa_lab.full_reference.gmsd import gmsd
 from iqa_lab.full_reference.hdr_vdp import hdr_vdp
@@ -24,6 +25,7 @@ from iqa_lab.full_reference.pieapp import SPARSE, PieAPP
 from iqa_lab.full_reference.psnr import mse, psnr, psnr_y
 from iqa_lab.full_reference.psnr_hvs import psnr_hvs, psnr_hvs_m
 from iqa_lab.full_reference.ssim import ssim, ssim_auto
+from iqa_lab.full_reference.swdn import SWDN
 from iqa_lab.full_reference.vif import vif, vifp
 from iqa_lab.full_reference.vsi import vsi
 from iqa_lab.full_reference.wadiqam_fr import WaDIQaMFR
@@ -67,6 +69,8 @@ class Metric:
 
 
 _LPIPS = partial(Metric, kind="FR", higher_is_better=False, score_range=(0, math.inf), paper="zhang2018lpips", chapter="21")
+_DISTS = partial(Metric, kind="FR", higher_is_better=False, paper="ding2020dists", chapter="24")
+_SWDN = partial(Metric, kind="FR", higher_is_better=False, paper="gu2020swdn", chapter="24")
 _WADIQAM_FR = partial(Metric, kind="FR", higher_is_better=True, score_range=(-math.inf, math.inf),
                       paper="bosse2018wadiqam", chapter="23", identity=0)
 _NIQE = partial(Metric, kind="NR", higher_is_better=False, score_range=(0, math.inf), paper="mittal2013niqe", chapter="03")
@@ -113,6 +117,16 @@ METRICS: dict[str, Metric] = {
                             configuration="SqueezeNet 1.1, the authors' heads of version 0.1, trained on BAPPS"),
     "lpips_vgg": _LPIPS(partial(LPIPS, backbone="vgg16"),
                         configuration="VGG-16, the authors' heads of version 0.1, trained on BAPPS (file not shipped)"),
+    "dists": _DISTS(DISTS, score_range=(0, 1.13), configuration="RGB, shorter side above 256 shrunk to 256 (the authors' demo); "
+                    "VGG-16, the authors' alpha and beta (file not shipped)"),
+    "dists_full_size": _DISTS(partial(DISTS, resize=False), score_range=(0, 1.13), configuration="as dists, never resized (the "
+                              "authors' class; piq, pyiqa, torchmetrics) (file not shipped)"),
+    "dists_like_squeezenet": _DISTS(partial(DISTS, backbone="squeezenet", parameters="uniform"), score_range=(0, 1.5),
+                                    configuration="the recipe of DISTS on SqueezeNet with uniform weights; not the authors' model"),
+    "swdn_uniform_heads": _SWDN(SWDN, score_range=(0, 10), configuration="reconstruction on AlexNet, R = 1; uniform heads, not "
+                                "trained on opinions: none were published (file not shipped)"),
+    "swdn_uniform_heads_squeezenet": _SWDN(partial(SWDN, backbone="squeezenet"), score_range=(0, 14),
+                                           configuration="as swdn_uniform_heads, on the shipped SqueezeNet"),
     "deepqa": Metric(DeepQA, "FR", True, (0, math.inf), "kim2017deepqa", "23",
                      "luma, log error weighted by a learned sensitivity map; no trained network is published", identity=0),
     "wadiqam_fr": _WADIQAM_FR(WaDIQaMFR, configuration="RGB 0 to 255, all 32x32 patches, learned weights; the authors' "

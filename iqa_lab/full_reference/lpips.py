@@ -15,7 +15,7 @@ Chapter: 21
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,14 +24,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
-from iqa_lab.backbones.features import FeatureExtractor, initialise
+from iqa_lab.backbones.features import FeatureExtractor, few_pairs, initialise, pair_features
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 from iqa_lab.ops.elementwise import safe_sqrt
 
 EPSILON = 1e-10  # the code: added to the norm, not under the root
 DROPOUT = 0.5  # the code: of the squared differences, in front of the weights
-PIXELS_AT_ONCE = 2**16  # on a CPU, whose cache then holds the maps: batches of 8 are up to 1.5 times as fast
 VERSIONS = ("0.0", "0.1")
 VARIANTS = ("heads", "tune", "scratch")  # Section 4: "lin", "tune" and "scratch"
 
@@ -124,7 +123,7 @@ class LPIPS(nn.Module):
             TypeError, ValueError: as :func:`iqa_lab.images.check_images`.
         """
         check_images(distorted, reference, minimum_side=self.facts.minimum_side)
-        scores = [self.distance(*self._features_of_pair(*pair)) for pair in parts(distorted, reference)]
+        scores = [self.distance(*pair_features(self.features, *pair)) for pair in few_pairs(distorted, reference)]
         return torch.cat(scores).to(distorted.dtype)
 
     def spatial_map(self, distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -133,7 +132,7 @@ class LPIPS(nn.Module):
         Its mean is the score, or near it where a side is no multiple of a layer's stride. Args, errors: as :meth:`forward`.
         """
         check_images(distorted, reference, minimum_side=self.facts.minimum_side)
-        d, r = self._features_of_pair(distorted, reference)
+        d, r = pair_features(self.features, distorted, reference)
         maps = [((d[layer] - r[layer]).square() * head.view(-1, 1, 1)).sum(1, keepdim=True)
                 for layer, head in self.heads.items()]
         enlarged = [F.interpolate(x, distorted.shape[2:], mode="bilinear", align_corners=False) for x in maps]
@@ -203,13 +202,6 @@ class LPIPS(nn.Module):
         untrained = " (UNTRAINED: random weights)" if self.untrained else ""
         return f"version={self.version!r}, parameters={Path(self.parameters_name).name!r}{untrained}"
 
-    def _features_of_pair(self, distorted: torch.Tensor, reference: torch.Tensor) -> tuple[Features, Features]:
-        """Returns both images' features from one batch, or from two where only one image wants a gradient."""
-        if torch.is_grad_enabled() and distorted.requires_grad != reference.requires_grad:
-            return self.features(distorted), self.features(reference)  # nothing is kept or computed for the other
-        pairs = {layer: maps.chunk(2) for layer, maps in self.features(torch.cat((distorted, reference))).items()}
-        return {layer: pair[0] for layer, pair in pairs.items()}, {layer: pair[1] for layer, pair in pairs.items()}
-
     @torch.no_grad()
     def _draw_heads(self) -> None:
         """Draws the heads as torch does a 1 x 1 convolution, and projects them."""
@@ -230,13 +222,6 @@ class LPIPS(nn.Module):
     def _load_official(self, path: Path) -> None:
         ours = {f"lin{i}.model.1.weight": layer for i, layer in enumerate(self.heads)}
         load_strictly(self.heads, {ours.get(key, key): value.flatten() for key, value in read_state(path).items()}, path)
-
-
-def parts(distorted: torch.Tensor, reference: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yields both batches in parts of about ``PIXELS_AT_ONCE`` pixels, on a CPU; elsewhere as they are."""
-    n, _, height, width = distorted.shape
-    size = max(1, PIXELS_AT_ONCE // (height * width)) if distorted.device.type == "cpu" else n
-    return zip(distorted.split(size), reference.split(size), strict=True)
 
 
 def unit_length(maps: torch.Tensor) -> torch.Tensor:
