@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from iqa_lab.training.recipes import Recipe, RegressorRecipe
 
-MODEL = Annotated[str, typer.Argument(help="Model that can be trained: cnniqa, or a regressor on the features of brisque, "
-                                           "bliinds2, gm_log, cornia or hosa.")]
+MODEL = Annotated[str, typer.Argument(help="Model that can be trained: cnniqa, deepqa, wadiqam_fr, diqam_fr, pieapp, lpips, "
+                                           "lpips_squeeze, lpips_vgg, or a regressor on the features of brisque, bliinds2, "
+                                           "gm_log, cornia or hosa.")]
 
 
 def train(
@@ -23,6 +26,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Decides split, first weights and order.")] = 0,
     epochs: Annotated[Optional[int], typer.Option(min=1, help="Instead of the recipe's.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    variant: Annotated[str, typer.Option(help="Of LPIPS: train its heads, tune the network too, or both from scratch.")] = "heads",
 ) -> None:
     """Train a model: content-disjoint 60:20:20, choices made on the validation part, report on the test part.
 
@@ -35,18 +39,19 @@ def train(
         if isinstance(recipe, RegressorRecipe):
             report, weights = run_regressor(model, database, recipe, output, epochs, device)
         else:
-            report, weights = run_network(model, database, recipe, output, epochs, device)
+            report, weights = run_network(model, database, recipe, output, epochs, device, variant)
     except (OSError, ValueError, RuntimeError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     for name, value in report.items():
         typer.echo(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+    options = "".join(f", {name}={value!r}" for name, value in getattr(recipe, "options", {}).items())
     typer.echo(f"weights: {weights}; score photos with iqa_lab.create_metric({model!r}, "
-               f"parameters=pathlib.Path({str(weights)!r}))")
+               f"parameters=pathlib.Path({str(weights)!r}){options})")
 
 
-def run_network(model: str, database: str, recipe: Recipe, output: Path, epochs: int | None,
-                device: str) -> tuple[dict, Path]:
+def run_network(model: str, database: str, recipe: Recipe, output: Path, epochs: int | None, device: str,
+                variant: str) -> tuple[dict, Path]:
     """Returns the report of a network's training and the path of its weights."""
     import torch
 
@@ -55,8 +60,19 @@ def run_network(model: str, database: str, recipe: Recipe, output: Path, epochs:
 
     recipe = replace(recipe, epochs=epochs) if epochs else recipe
     torch.manual_seed(recipe.seed)
-    network = create_metric(model, device, parameters="random")
+    network = lpips_with_judge(model, device, variant) if model.startswith("lpips") else create_metric(
+        model, device, parameters="random", **recipe.options)
     return train_model(network, load_database(database), recipe, output), output / "weights.pt"
+
+
+def lpips_with_judge(model: str, device: str, variant: str) -> nn.Module:
+    """Returns LPIPS with untrained heads, made ready for what ``variant`` trains, and its judge."""
+    from iqa_lab import create_metric
+    from iqa_lab.full_reference.lpips_judge import TwoAFC
+
+    metric = create_metric(model, device, parameters="random", weights="random" if variant == "scratch" else "imagenet")
+    metric.set_trainable(variant)
+    return TwoAFC(metric)
 
 
 def run_regressor(model: str, database: str, recipe: RegressorRecipe, output: Path, epochs: int | None,

@@ -15,7 +15,7 @@ from iqa_lab.training import preferences
 from iqa_lab.training.crops import ImageSet, load_images
 from iqa_lab.training.loop import train
 from iqa_lab.training.preferences import PreferenceSet
-from iqa_lab.training.recipes import Recipe
+from iqa_lab.training.recipes import Recipe, find_recipe
 
 CROPS = Recipe(epochs=3, batch_size=4, learning_rate=0.05, patches_per_image=2, source="tests", samples="crops")
 PAIRS = replace(CROPS, samples="preferences", batch_size=8, comparisons_per_epoch=24)
@@ -197,3 +197,34 @@ def test_a_network_that_cannot_learn_standardised_scores_gets_them_from_0_to_1(t
 
     train(Shares(), load_database("live_gblur_mini"), replace(CROPS, epochs=1), tmp_path, progress=False)
     assert min(Shares.seen) == 0 and max(Shares.seen) == 1
+
+
+@pytest.mark.parametrize("model", ["deepqa", "diqam_fr"])
+def test_the_command_trains_networks_on_pairs_of_images(model, tmp_path):
+    from typer.testing import CliRunner
+
+    from iqa_lab import create_metric, load_image
+    from iqa_lab.cli import app
+
+    database = load_database("live_gblur_mini")
+    result = CliRunner().invoke(app, ["train", model, "--database", "live_gblur_mini", "--epochs", "1", "--output", str(tmp_path)])
+    assert result.exit_code == 0 and "weights.pt" in result.output, result.output
+    options = find_recipe(model, "fast").options
+    assert all(f"{name}={value!r}" in result.output for name, value in options.items())
+    metric = create_metric(model, parameters=tmp_path / "weights.pt", **options)
+    row = pd.read_csv(tmp_path / "scores.csv").iloc[0]
+    reference = database.index.set_index("image").loc[row["image"], "reference"]
+    score = metric(*(load_image(database.root / name) for name in (row["image"], reference)))
+    assert score.item() == pytest.approx(row["score"], rel=1e-3) and "random" not in metric.name
+
+
+def test_the_heads_of_lpips_are_trained_on_comparisons(rated, tmp_path):
+    from iqa_lab import create_metric
+    from iqa_lab.cli_train import lpips_with_judge
+
+    torch.manual_seed(0)
+    recipe = replace(find_recipe("lpips_squeeze", "fast"), epochs=2, batch_size=10, decay_epochs=1)
+    report = train(lpips_with_judge("lpips_squeeze", "cpu", "heads"), rated, recipe, tmp_path, progress=False)
+    assert report["test_2afc"] > 0.8, "five blurred versions, in order by any positive weights"
+    metric = create_metric("lpips_squeeze", parameters=tmp_path / "weights.pt")
+    assert metric.name == "lpips_squeeze" and all((head >= 0).all() for head in metric.heads.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Recipe:
         decay_epochs: how many of the last epochs the learning rate falls in, in equal steps towards 0.
         mirrored: flip half of the images from left to right.
         comparisons_per_epoch: how many comparisons are drawn for each epoch; None for all.
+        options: of the model, as :func:`iqa_lab.create_metric` takes them.
     """
 
     epochs: int
@@ -39,6 +40,7 @@ class Recipe:
     decay_epochs: int = 0
     mirrored: bool = False
     comparisons_per_epoch: int | None = None
+    options: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,22 @@ _LINEAR_RECIPES = {
     "full": RegressorRecipe("linear", powers_of_two(-14, 0), (), True, _LINEAR + ", 10 folds", folds=10),
 }
 
+_LPIPS_RECIPES = {
+    "fast": Recipe(epochs=4, batch_size=50, learning_rate=1e-4, patches_per_image=1, samples="preferences", betas=(0.5, 0.999),
+                   decay_epochs=2, comparisons_per_epoch=2000, source="as full, with fewer epochs, and 2000 comparisons in each"),
+    "full": Recipe(epochs=10, batch_size=50, learning_rate=1e-4, patches_per_image=1, samples="preferences",
+                   betas=(0.5, 0.999), decay_epochs=5,
+                   source="paper and code: 5 epochs and 5 with a falling rate, 64 x 64 pixels; BAPPS has patches of that size, "
+                          "of other databases one random crop is taken"),
+}
+_WADIQAM = dict(batch_size=4, learning_rate=1e-4, samples="crops", patches_per_image=32)
+_WADIQAM_RECIPES = {
+    "fast": Recipe(epochs=40, **_WADIQAM, options={"width": 0.25},
+                   source="as full, with 40 epochs and a quarter of the channels"),
+    "full": Recipe(epochs=3000, **_WADIQAM, source="paper (not at hand; by the specification): 32 new patches of each image in "
+                                                   "every epoch, four images in a step"),
+}
+
 RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
     "cnniqa": {
         "fast": Recipe(epochs=15, batch_size=64, learning_rate=1e-3, patches_per_image=16,
@@ -96,6 +114,26 @@ RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
                        source="optimiser, rate and batch of the port lidq92/CNNIQA (the authors' code is not public); "
                               "40 epochs as in the paper, where the port takes 500"),
     },
+    "deepqa": {
+        "fast": Recipe(epochs=30, batch_size=5, learning_rate=5e-4, patches_per_image=4, samples="crops", optimiser="nadam",
+                       weight_decay=0.01, mirrored=True, source="as full, with fewer epochs, 4 crops and a larger rate"),
+        "full": Recipe(epochs=80, batch_size=5, learning_rate=1e-4, patches_per_image=20, samples="crops", optimiser="nadam",
+                       weight_decay=0.01, mirrored=True,
+                       source="authors' code for LIVE; theirs takes all patches of a grid, decays weights but no bias"),
+    },
+    "wadiqam_fr": _WADIQAM_RECIPES,
+    "diqam_fr": _WADIQAM_RECIPES,
+    "pieapp": {
+        "fast": Recipe(epochs=10, batch_size=8, learning_rate=3e-4, patches_per_image=8, samples="preferences",
+                       comparisons_per_epoch=1000, options={"width": 0.125},
+                       source="reduced for CPUs: an eighth of the channels, 8 patches, 1000 comparisons an epoch"),
+        "full": Recipe(epochs=100, batch_size=8, learning_rate=1e-4, patches_per_image=36, samples="preferences",
+                       source="36 patches and Adam as commonly quoted; the authors' repository has no training code, and "
+                              "batch and epochs are ours"),
+    },
+    "lpips": _LPIPS_RECIPES,
+    "lpips_squeeze": _LPIPS_RECIPES,
+    "lpips_vgg": _LPIPS_RECIPES,
     "brisque": _RADIAL_RECIPES,
     "bliinds2": _RADIAL_RECIPES,
     "gm_log": {
