@@ -28,6 +28,7 @@ class SameConv(nn.Conv2d):
     """Convolution with TensorFlow's padding: ceil(side / stride) outputs, the odd pixel at the right and the bottom."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the maps, shape (N, C', ceil(H / stride), ceil(W / stride))."""
         height, width = (self._missing(side, kernel, stride) for side, kernel, stride in
                          zip(x.shape[2:], self.kernel_size, self.stride))
         x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
@@ -50,6 +51,7 @@ class InvertedBottleneck(nn.Module):
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the maps, shape (N, C', ceil(H / stride), ceil(W / stride))."""
         y = self.project(self.depthwise(self.expand(x)))
         return x + y if self.shortcut else y
 

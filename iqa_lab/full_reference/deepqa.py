@@ -43,7 +43,7 @@ class DeepQA(nn.Module):
     """Quality as a learned function of the mean perceptual error map; the direction is that of its opinion scores.
 
     Args:
-        parameters: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`; a file with this module's state; or ``"random"``
+        parameters: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`; a file with this module's state; or ``"random"``
             for an untrained network. There is no default, because there is no published network.
         patches: score patches of 112 x 112 with stride 80, as the authors do on LIVE, instead of the whole image.
 

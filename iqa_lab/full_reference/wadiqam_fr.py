@@ -58,7 +58,7 @@ class WaDIQaMFR(nn.Module):
 
     Args:
         parameters: a file with this module's state or in another layout that :meth:`from_official` lists; a name in
-            :data:`iqa_lab.backbones.weights.WEIGHTS`; or ``"random"`` for an untrained network. There is no default.
+            :data:`iqa_lab.backbones.weights_table.WEIGHTS`; or ``"random"`` for an untrained network. There is no default.
         weighted: WaDIQaM; False for DIQaM, where all patches count the same.
         fusion: a key of ``FUSIONS``.
         peak: what 1 in the image becomes: 255, or 1 for networks trained so.

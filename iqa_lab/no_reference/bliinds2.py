@@ -60,7 +60,7 @@ class BLIINDS2(nn.Module):
     """Score from 24 statistics of local DCT coefficients; lower is better.
 
     Args:
-        parameters: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`: ``"bliinds2_livec"`` (support vector
+        parameters: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`: ``"bliinds2_livec"`` (support vector
             regression, trained by this project on LIVE in the Wild, 100 - MOS) or ``"bliinds2_live"`` (the authors'
             Gaussian model, LIVE release 2, DMOS); or the path of a file with either, such as ``iqa-lab train bliinds2``
             writes.

@@ -42,7 +42,7 @@ class BRISQUE(nn.Module):
     Scores are nominally 0 (best) to 100 (worst) and not clipped.
 
     Args:
-        parameters: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`: ``"brisque_livec"`` (trained by this project on
+        parameters: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`: ``"brisque_livec"`` (trained by this project on
             LIVE in the Wild, 100 - MOS; shipped) or ``"brisque_live"`` (the authors', LIVE release 2, DMOS); or the path
             of a regressor that ``iqa-lab train brisque`` wrote.
 

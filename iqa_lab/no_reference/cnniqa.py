@@ -38,7 +38,7 @@ class CNNIQA(nn.Module):
     """Quality as the mean score of non-overlapping patches; the direction is that of the opinion scores it learned.
 
     Args:
-        parameters: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`: ``"cnniqa_livec"`` (trained by this project on
+        parameters: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`: ``"cnniqa_livec"`` (trained by this project on
             LIVE in the Wild; shipped) or ``"cnniqa_live"`` (the port's, LIVE release 2); a checkpoint file with this
             module's state; or ``"random"`` for an untrained network.
         C: stabilises the local normalisation of images in 0..255.

@@ -99,7 +99,7 @@ def load_codebook(source: str | Path) -> Codebook:
     """Returns a codebook of this project (.npz) or of the authors (.mat, with their whitening file beside it).
 
     Args:
-        source: a name in :data:`iqa_lab.backbones.weights.WEIGHTS` or a path.
+        source: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS` or a path.
 
     Raises:
         FileNotFoundError: a file is absent. ValueError: it holds something else.

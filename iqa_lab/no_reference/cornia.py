@@ -40,7 +40,7 @@ class CORNIA(nn.Module):
     """Quality from two responses per codeword by linear support vector regression; lower is better.
 
     Args:
-        parameters: of the regressor, a name in :data:`iqa_lab.backbones.weights.WEIGHTS` or the path of an .npz file.
+        parameters: of the regressor, a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS` or the path of an .npz file.
         codebook: a name in ``WEIGHTS``, or the path of a codebook of this project (.npz) or of the authors (.mat).
         n_patches: at most so many patches are looked at. Features are maxima and grow with this number (with a quarter
             as many a score is worse by 10), so that a regressor holds for the number it was trained with, and images

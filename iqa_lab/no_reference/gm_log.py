@@ -50,7 +50,7 @@ class GMLOG(nn.Module):
     everywhere.
 
     Args:
-        parameters: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`: ``"gm_log_livec"`` (trained by this project on
+        parameters: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`: ``"gm_log_livec"`` (trained by this project on
             LIVE in the Wild, 100 - MOS; shipped) or ``"gm_log_live"`` (the authors', LIVE release 2, DMOS); or the path
             of a regressor that ``iqa-lab train gm_log`` wrote.
 

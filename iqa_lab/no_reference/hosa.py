@@ -46,7 +46,7 @@ class HOSA(nn.Module):
     """Quality from 147 statistics per codeword by linear support vector regression; lower is better.
 
     Args:
-        parameters: of the regressor, a name in :data:`iqa_lab.backbones.weights.WEIGHTS` or the path of an .npz file.
+        parameters: of the regressor, a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS` or the path of an .npz file.
         codebook: a name in ``WEIGHTS``, or the path of a codebook of this project (.npz) or of the authors (.mat).
 
     Raises:

@@ -51,7 +51,7 @@ class ILNIQE(nn.Module):
     """Mean distance of an image's blocks from a model of pristine photos; lower is better, good photos get about 20.
 
     Args:
-        parameters: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`: ``"ilniqe_pristine"`` (24 Kodak photos,
+        parameters: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`: ``"ilniqe_pristine"`` (24 Kodak photos,
             shipped) or ``"ilniqe_authors"`` (the authors' template); or a file of either form.
 
     Raises:

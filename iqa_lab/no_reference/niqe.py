@@ -42,7 +42,7 @@ class NIQE(nn.Module):
     """Distance between the statistics of an image and the pristine model; lower is better, natural photos get 2 to 5.
 
     Args:
-        parameters: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`: ``"niqe_pristine"`` (24 Kodak photos, shipped)
+        parameters: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`: ``"niqe_pristine"`` (24 Kodak photos, shipped)
             or ``"niqe_live"`` (the authors' 125 photos).
 
     Raises:

@@ -86,7 +86,7 @@ def load_regressor(source: str | Path) -> SupportVectorRegressor | Untrained:
     """Returns the regressor stored in an .npz file of this project.
 
     Args:
-        source: a name in :data:`iqa_lab.backbones.weights.WEIGHTS`, the path of a file that ``iqa-lab train`` wrote, or
+        source: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`, the path of a file that ``iqa-lab train`` wrote, or
             ``"untrained"`` for none.
 
     Raises:
