@@ -122,7 +122,12 @@ def run_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, samples: Sampl
         model, optimiser, samples, recipe: as above.
         scaling: mean and scale of the targets; the network learns (target - mean) / scale.
         epoch: from 0; decides the random numbers, with the recipe's seed, and the learning rate.
+
+    Raises:
+        ValueError: an epoch that the recipe does not have.
     """
+    if not 0 <= epoch < recipe.epochs:
+        raise ValueError(f"Expected an epoch from 0 to {recipe.epochs - 1}, as the recipe has them, got {epoch}.")
     device = next(model.parameters()).device
     random = np.random.default_rng([recipe.seed, epoch])
     for group in optimiser.param_groups:
