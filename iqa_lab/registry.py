@@ -11,7 +11,9 @@ from functools import partial
 import torch
 from torch import nn
 
+from iqa_lab.full_reference.amirshahi2016 import Amirshahi2016
 from iqa_lab.full_reference.deepqa import DeepQA
+from iqa_lab.full_reference.deepsim import SQUEEZENET_MAPS, DeepSim
 from iqa_lab.full_reference.dists import DISTS
 from iqa_lab.full_reference.fsim import fsim, fsimc
 from iqa_lab.full_reference.gmsd import gmsd
@@ -21,11 +23,13 @@ from iqa_lab.full_reference.lpips import LPIPS
 from iqa_lab.full_reference.mad import mad
 from iqa_lab.full_reference.mdsi import mdsi
 from iqa_lab.full_reference.ms_ssim import ms_ssim, ms_ssim_mux
+from iqa_lab.full_reference.perceptual_loss import PerceptualLoss, StyleLoss
 from iqa_lab.full_reference.pieapp import SPARSE, PieAPP
 from iqa_lab.full_reference.psnr import mse, psnr, psnr_y
 from iqa_lab.full_reference.psnr_hvs import psnr_hvs, psnr_hvs_m
 from iqa_lab.full_reference.ssim import ssim, ssim_auto
 from iqa_lab.full_reference.swdn import SWDN
+from iqa_lab.full_reference.tariq2020 import ProbedDistance
 from iqa_lab.full_reference.vif import vif, vifp
 from iqa_lab.full_reference.vsi import vsi
 from iqa_lab.full_reference.wadiqam_fr import WaDIQaMFR
@@ -68,6 +72,10 @@ class Metric:
     identity: float | None = None
 
 
+_PERCEPTUAL = partial(Metric, kind="FR", higher_is_better=False, score_range=(0, math.inf), paper="johnson2016perceptual",
+                      chapter="20")
+_DEEPSIM = partial(Metric, kind="FR", higher_is_better=True, score_range=(-1, 1), paper="gao2017deepsim", chapter="20")
+_AMIRSHAHI = partial(Metric, kind="FR", higher_is_better=True, score_range=(0, 1), paper="amirshahi2016cnn", chapter="20")
 _LPIPS = partial(Metric, kind="FR", higher_is_better=False, score_range=(0, math.inf), paper="zhang2018lpips", chapter="21")
 _DISTS = partial(Metric, kind="FR", higher_is_better=False, paper="ding2020dists", chapter="24")
 _SWDN = partial(Metric, kind="FR", higher_is_better=False, paper="gu2020swdn", chapter="24")
@@ -111,6 +119,24 @@ METRICS: dict[str, Metric] = {
                   "MATLAB gray, the authors' code of 2011, no downsampling"),
     "hdr_vdp": Metric(hdr_vdp, "FR", True, (-math.inf, 100), "mantiuk2011hdrvdp", "08",
                       "quality Q of version 2.2.1, sRGB display of 1 to 100 cd/m2, 30 pixels per degree"),
+    "perceptual_loss": _PERCEPTUAL(PerceptualLoss, configuration="VGG-16 relu2_2, squared difference over C H W (file not "
+                                   "shipped)"),
+    "perceptual_loss_squeezenet": _PERCEPTUAL(partial(PerceptualLoss, backbone="squeezenet", layers=("fire3",)),
+                                              configuration="as perceptual_loss, with SqueezeNet fire3: not the paper's network"),
+    "style_loss": _PERCEPTUAL(StyleLoss, configuration="VGG-16, Gram matrices of relu1_2, relu2_2, relu3_3 and relu4_3 (file "
+                              "not shipped)"),
+    "deepsim": _DEEPSIM(DeepSim, configuration="VGG-16 at 224x224, SSIM of the maps of conv1_1 to pool5, averages (file not "
+                        "shipped)"),
+    "deepsim_squeezenet": _DEEPSIM(partial(DeepSim, backbone="squeezenet", layers=SQUEEZENET_MAPS),
+                                   configuration="as deepsim, with the 13 maps of SqueezeNet: not the paper's network"),
+    "amirshahi2016": _AMIRSHAHI(Amirshahi2016, configuration="our reconstruction; AlexNet, channel histograms on grids of 1, 4 "
+                                "and 16 cells (file not shipped)"),
+    "amirshahi2016_squeezenet": _AMIRSHAHI(
+        partial(Amirshahi2016, backbone="squeezenet", layers=("relu1", "fire3", "fire5", "fire7", "fire9")),
+        configuration="as amirshahi2016, with SqueezeNet: not the paper's network"),
+    "tariq2020_squeezenet": Metric(partial(ProbedDistance, backbone="squeezenet", layers=("fire3",)), "FR", False, (0, math.inf),
+                                   "tariq2020deep", "20", "our definition; half of SqueezeNet fire3's channels, the best tuned "
+                                   "to gratings"),
     "lpips": _LPIPS(partial(LPIPS, backbone="alexnet"),
                     configuration="AlexNet, the authors' heads of version 0.1, trained on BAPPS (file not shipped)"),
     "lpips_squeeze": _LPIPS(partial(LPIPS, backbone="squeezenet"),

@@ -179,6 +179,17 @@ def test_picture_faults_names_the_cell(tmp_path):
     assert compare.picture_faults(paths[0], paths[0]) == []
 
 
+def test_a_picture_that_follows_from_a_training_must_be_there_and_may_differ(tmp_path, monkeypatch):
+    paths = [tmp_path / "01_toy.ipynb", tmp_path / "executed.ipynb"]
+    monkeypatch.setattr(compare, "picture_similarity", lambda new, old: 0.5)
+    for tags, faults in (([], 1), ([compare.VARIES], 0)):
+        for path in paths:
+            nbformat.write(notebook(code("plot()", 2, picture(), mystnb=ALT, tags=tags)), path)
+        assert len(compare.picture_faults(*paths)) == faults
+    nbformat.write(notebook(code("plot()", 2, tags=[compare.VARIES])), paths[1])
+    assert "0 in the new run" in compare.picture_faults(*paths)[0]
+
+
 def test_the_student_edition_has_no_solutions():
     book = notebook(code("answer = 42", 2, tags=["solution"]), nbformat.v4.new_markdown_cell("Question"))
     text = json.dumps(publish.without_solutions(book))
