@@ -110,6 +110,8 @@ def shown_pixels(tab, image) -> np.ndarray:
     width, height = image.evaluate("e => [e.naturalWidth, e.naturalHeight]")
     assert image.evaluate("e => [e.clientWidth, e.clientHeight]") == [width, height], "resampled by the page"
     shown = np.zeros((height, width, 3), np.uint8)
+    screen = tab.viewport_size
+    tab.set_viewport_size(screen | {"height": max(screen["height"], height + 100)})  # a screenshot ends with the screen
     step = min(200, width)
     for left in range(0, width, step):
         image.evaluate("""(e, left) => { e.scrollIntoView({block: 'center', inline: 'nearest'});
