@@ -1,4 +1,4 @@
-"""Scores the TID2013 images that are there with every full- and reduced-reference system, beside the release's values.
+"""Scores the TID2013 images that are there with every training-free full- and reduced-reference system, beside the release.
 
 ``python -m iqa_lab.data_scripts.tid2013_scores FOLDER_OF_THE_RELEASE``, run in the folder of the project, writes
 results/tid2013_scores.csv: rank correlations with the opinion scores over these images, and, where the release has
@@ -20,6 +20,7 @@ from iqa_lab.data_scripts.tid2013 import parse_release
 from iqa_lab.downloads import hash_file
 from iqa_lab.evaluation.criteria import krocc, srocc
 from iqa_lab.ops.color import rgb_to_luma_studio
+from iqa_lab.registry import unwrapped
 from iqa_lab.scoring import score_files, to_table
 
 #: System -> value file of the release, and the options under which ours is the same configuration.
@@ -28,6 +29,8 @@ OFFICIAL = {
     "ms_ssim_mux": ("MSSIM", {"luma": rgb_to_luma_studio}), "fsim": ("FSIM", {"luma": rgb_to_luma_studio}),
     "fsimc": ("FSIMc", {}), "vifp": ("VIFP", {"luma": rgb_to_luma_studio}),
     "psnr_hvs": ("PSNRHVS", {"luma": rgb_to_luma_studio}), "psnr_hvs_m": ("PSNRHVSM", {"luma": rgb_to_luma_studio})}
+#: The systems that are functions of images; networks, whose weights may be absent, have no row here.
+SYSTEMS = [name for name, row in METRICS.items() if row.kind != "NR" and not isinstance(unwrapped(row.create), type)]
 LARGEST = 1e5  # what the release writes for an infinite PSNR
 
 
@@ -41,10 +44,8 @@ def compare(release: Path) -> pd.DataFrame:
     present = index["present"].to_numpy(bool)
     images, references = ([folder / name for name in index.loc[present, column]] for column in ("image", "reference"))
     mos, rows = index.loc[present, "mos"].to_numpy(float), []
-    for name, facts in METRICS.items():
-        if facts.kind == "NR":
-            continue
-        row, sign = {"metric": name, "n": len(mos)}, 1 if facts.higher_is_better else -1
+    for name in SYSTEMS:
+        row, sign = {"metric": name, "n": len(mos)}, 1 if METRICS[name].higher_is_better else -1
         row |= agreement(sign * scores_of(create_metric(name), images, references), mos)
         if name in OFFICIAL:
             file, options = OFFICIAL[name]
