@@ -42,8 +42,8 @@ def prepare(name: str, source: str | Path | None = None, *, present_only: bool =
             output: str | Path | None = None, progress: bool = True) -> Prepared:
     """Writes ``index.csv`` and ``source.json`` of a database after checking every image and score.
 
-    Where people compared images, ``pairs.csv`` has the comparisons of the images that are there, and where a release has
-    the single ratings, ``ratings.csv`` has those. The release itself is
+    Where people compared images, ``pairs.csv`` has the comparisons of the images that are there; where a release has
+    single ratings, ``ratings.csv`` has those. The release itself is
     only read. Its images stay where they are; an archive is unpacked in the cache.
 
     Args:
@@ -155,15 +155,13 @@ def undecodable(root: Path, images: Iterable[str], sizes: set | None, progress: 
 
 def write_index(folder: Path, table: pd.DataFrame, release: Path, facts: DatabaseFacts) -> None:
     """Writes index.csv and source.json; each replaces its predecessor in one step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"index.csv.{os.getpid()}"
-    table.to_csv(unfinished, index=False, lineterminator="\n")
+    _write_table(folder / "index.csv", table)
     source = {"database": facts.name, "root": str(release.resolve()), "n_present": len(table),
-              "n_release": facts.n_images, "index_sha256": hash_file(unfinished)}
+              "n_release": facts.n_images, "index_sha256": hash_file(folder / "index.csv")}
     for table_name in ("pairs", "ratings"):
         if (folder / f"{table_name}.csv").is_file():
             source[f"{table_name}_sha256"] = hash_file(folder / f"{table_name}.csv")
-    unfinished.replace(folder / "index.csv")
+    unfinished = folder / f"source.json.{os.getpid()}"
     unfinished.write_text(json.dumps(source, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(folder / "source.json")
 

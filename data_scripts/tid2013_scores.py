@@ -1,4 +1,4 @@
-"""Scores the TID2013 images that are there with every training-free full- and reduced-reference system, beside the release.
+"""Scores the TID2013 images that are there with every training-free FR and RR system, beside the release's values.
 
 ``python -m iqa_lab.data_scripts.tid2013_scores FOLDER_OF_THE_RELEASE``, run in the folder of the project, writes
 results/tid2013_scores.csv: rank correlations with the opinion scores over these images, and, where the release has

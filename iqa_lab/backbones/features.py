@@ -39,13 +39,14 @@ class FeatureExtractor(nn.Module):
     def __init__(self, backbone: str, layers: Sequence[str], *, weights: str | Path = "imagenet",
                  pooling: Callable[[int], nn.Module] | None = None) -> None:
         super().__init__()
-        row, names = find_backbone(backbone), layer_names(backbone)
+        row = find_backbone(backbone)
+        with torch.device("meta"):  # only what is needed is then made
+            all_layers = row.layers()
+        names = [layer.name for layer in all_layers]
         unknown = [layer for layer in layers if layer not in names]
         if unknown or not layers:
             raise ValueError(f"Expected layers of {backbone} ({', '.join(names)}), got {', '.join(unknown) or 'none'}.")
         self.backbone, self.layers, self.weights, self.untrained = backbone, tuple(layers), weights, weights == "random"
-        with torch.device("meta"):  # only what is needed is then made
-            all_layers = row.layers()
         needed = all_layers[:max(names.index(layer) for layer in layers) + 1]
         self.network = nn.ModuleDict({layer.name: layer.module for layer in needed}).to_empty(device="cpu")
         if self.untrained:

@@ -93,8 +93,7 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
 def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folder: Path, *, progress: bool) -> None:
     """Trains from the checkpoint on, if there is one, and leaves the best epoch's weights in weights.pt and the model."""
     targets, criterion = sets["train"].targets, f"validation_{sets['validation'].criterion}"
-    mean, scale = (0.0, 1.0) if targets is None else (targets.min(), np.ptp(targets)) if getattr(
-        model, "targets_from_0_to_1", False) else (targets.mean(), targets.std())
+    mean, scale = target_scaling(model, targets)
     optimiser = OPTIMISERS[recipe.optimiser]([p for p in model.parameters() if p.requires_grad], recipe.learning_rate,
                                              betas=recipe.betas, weight_decay=recipe.weight_decay)
     history, best = load_checkpoint(folder / "checkpoint.pt", model, optimiser)
@@ -112,6 +111,15 @@ def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folde
     if targets is not None:
         model.rescale_output(mean, scale)
     write_whole(folder / "weights.pt", lambda path: torch.save(model.state_dict(), path))
+
+
+def target_scaling(model: nn.Module, targets: np.ndarray | None) -> tuple[float, float]:
+    """Returns the mean and the scale by which the network's targets are (target - mean) / scale; 0 and 1 without targets."""
+    if targets is None:
+        return 0.0, 1.0
+    if getattr(model, "targets_from_0_to_1", False):
+        return targets.min(), np.ptp(targets)
+    return targets.mean(), targets.std()
 
 
 def run_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, samples: Samples, scaling: tuple[float, float],
