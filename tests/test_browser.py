@@ -1,4 +1,4 @@
-"""Every page of the built site in a real browser: both themes, desktop and phone, from file://, without a network."""
+"""The pages of the built site in a real browser: light on a desktop, dark on a phone, from file://, without a network."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ pytestmark = pytest.mark.browser
 
 
 def site_pages() -> list[Path]:
-    """Returns the pages that Sphinx wrote from a chapter, a text or a module."""
-    pages = sorted(HTML.rglob("*.html"))
-    return [page for page in pages if page.stem not in NO_PAGES and "_static" not in page.relative_to(HTML).parts]
+    """Returns the pages that Sphinx wrote from a chapter or a text, and one listing of source code: they are all alike."""
+    pages = [page for page in sorted(HTML.rglob("*.html")) if page.stem not in NO_PAGES]
+    folders = {page: page.relative_to(HTML).parts[0] for page in pages}
+    listings = [page for page in pages if folders[page] == "_modules"]
+    return [page for page in pages if folders[page] not in ("_static", "_modules")] + listings[-1:]
 
 
 def page_name(page: Path) -> str:
@@ -50,8 +52,8 @@ def browser():
     playwright.stop()
 
 
-@pytest.fixture(scope="module", params=[(theme, size) for theme in ("light", "dark") for size in SIZES],
-                ids=lambda value: "-".join(value))
+# Each theme and each size once: colours do not depend on the width, nor the width of a page on its colours.
+@pytest.fixture(scope="module", params=[("light", "desktop"), ("dark", "phone")], ids="-".join)
 def tab(browser, request):
     """A tab in one theme and size; ``tab.problems`` collects what the browser reports."""
     theme, size = request.param
