@@ -26,12 +26,16 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Decides split, first weights and order.")] = 0,
     epochs: Annotated[Optional[int], typer.Option(min=1, help="Instead of the recipe's.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16 for mixed precision.")] = "float32",
+    compiled: Annotated[bool, typer.Option("--compile", help="Let torch.compile translate the loss.")] = False,
     variant: Annotated[str, typer.Option(help="Of LPIPS: train its heads, tune the network too, or both from scratch.")] = "heads",
 ) -> None:
     """Train a model: content-disjoint 60:20:20, choices made on the validation part, report on the test part.
 
     Systems with a regressor need no validation part: its parameters are chosen by cross-validation on the 80 %.
+    Several GPUs: torchrun --nproc-per-node 4 -m iqa_lab.cli train ... --device cuda
     """
+    from iqa_lab.training.processes import rank
     from iqa_lab.training.recipes import RegressorRecipe, find_recipe
 
     try:
@@ -39,10 +43,13 @@ def train(
         if isinstance(recipe, RegressorRecipe):
             report, weights = run_regressor(model, database, recipe, output, epochs, device)
         else:
-            report, weights = run_network(model, database, recipe, output, epochs, device, variant)
+            recipe = replace(recipe, epochs=epochs or recipe.epochs, precision=precision, compiled=compiled)
+            report, weights = run_network(model, database, recipe, output, device, variant)
     except (OSError, ValueError, RuntimeError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
+    if rank():
+        return  # of several processes one reports
     for name, value in report.items():
         typer.echo(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
     options = "".join(f", {name}={value!r}" for name, value in getattr(recipe, "options", {}).items())
@@ -50,15 +57,15 @@ def train(
                f"parameters=pathlib.Path({str(weights)!r}){options})")
 
 
-def run_network(model: str, database: str, recipe: Recipe, output: Path, epochs: int | None, device: str,
-                variant: str) -> tuple[dict, Path]:
+def run_network(model: str, database: str, recipe: Recipe, output: Path, device: str, variant: str) -> tuple[dict, Path]:
     """Returns the report of a network's training and the path of its weights."""
     import torch
 
     from iqa_lab import create_metric, load_database
     from iqa_lab.training.loop import train as train_model
+    from iqa_lab.training.processes import own_device
 
-    recipe = replace(recipe, epochs=epochs) if epochs else recipe
+    device = own_device(device)
     torch.manual_seed(recipe.seed)
     network = lpips_with_judge(model, device, variant) if model.startswith("lpips") else create_metric(
         model, device, parameters="random", **recipe.options)

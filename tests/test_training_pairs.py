@@ -110,7 +110,10 @@ def test_a_network_learns_opinion_scores_of_pairs_of_images(tmp_path):
     report = train(Regression(), load_database("live_gblur_mini"), replace(CROPS, epochs=30), tmp_path, progress=False)
     assert report["srocc"] > 0.8 and report["rmse"] < 25
     history = pd.read_csv(tmp_path / "history.csv")
-    assert list(history) == ["epoch", "loss", "validation_srocc"] and len(history) == 30
+    assert list(history) == ["epoch", "loss", "validation_srocc", "test_srocc"] and len(history) == 30
+    assert history["validation_srocc"][report["best_epoch"] - 1] == history["validation_srocc"].max()
+    assert report["test_srocc_if_chosen_on_test"] == pytest.approx(history["test_srocc"].max())
+    assert report["test_srocc"] == pytest.approx(report["srocc"])
     assert pd.read_csv(tmp_path / "scores.csv")["score"].between(0, 110).all(), "the scale of the opinion scores"
 
 
@@ -163,7 +166,7 @@ def test_a_network_learns_from_comparisons_and_keeps_its_sign(rated, tmp_path):
     report = train(model, rated, replace(PAIRS, epochs=6), tmp_path, progress=False)
     assert report["test_2afc"] == 1 and report["srocc"] == pytest.approx(1) and model.slope > 0.1
     assert model.projected == 6 * -(-10 // 8), "after each step of each epoch"
-    assert list(pd.read_csv(tmp_path / "history.csv")) == ["epoch", "loss", "validation_2afc"]
+    assert list(pd.read_csv(tmp_path / "history.csv")) == ["epoch", "loss", "validation_2afc", "test_2afc"]
 
 
 def test_a_part_without_comparisons_is_refused(rated):

@@ -25,6 +25,9 @@ class Recipe:
         mirrored: flip half of the images from left to right.
         comparisons_per_epoch: how many comparisons are drawn for each epoch; None for all.
         options: of the model, as :func:`iqa_lab.create_metric` takes them.
+        precision: "float32", or "bfloat16" for mixed precision.
+        compiled: let torch.compile translate the loss first.
+        chosen_on: "validation" chooses the epoch honestly; "test" repeats authors who reported their best test epoch.
     """
 
     epochs: int
@@ -41,6 +44,9 @@ class Recipe:
     mirrored: bool = False
     comparisons_per_epoch: int | None = None
     options: dict[str, object] = field(default_factory=dict)
+    precision: str = "float32"
+    compiled: bool = False
+    chosen_on: str = "validation"
 
 
 @dataclass(frozen=True)
