@@ -12,7 +12,7 @@ from tiny_releases import LISTS, MAKERS, make_livec, make_tid2013, photo, rewrit
 from typer.testing import CliRunner
 
 from iqa_lab import databases
-from iqa_lab.cli_data import app
+from iqa_lab.cli.data import app
 from iqa_lab.data_scripts.prepare import prepare
 from iqa_lab.data_scripts.verify import verify
 from iqa_lab.databases import DATABASES, load_database
@@ -123,7 +123,7 @@ def test_a_score_outside_the_scale_a_short_list_and_strange_names_are_refused(tm
 
 def test_nothing_there_says_where_to_apply_and_where_to_put_it(tmp_path):
     result = CliRunner().invoke(app, ["prepare", "livec"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "Fill in the form" in result.output and "--source PATH" in result.output and "utexas.edu" in result.output
     with pytest.raises(FileNotFoundError, match="'mos_with_names.txt'"):
         prepare("tid2013", tmp_path)
@@ -145,7 +145,7 @@ def test_a_changed_index_or_image_is_found_by_verify(release):
     index = databases.index_folder(name) / "index.csv"
     index.write_text(index.read_text() + "\n")
     result = CliRunner().invoke(app, ["verify", name])
-    assert result.exit_code == 1 and "has been changed" in result.output
+    assert result.exit_code == 2 and "has been changed" in result.output
 
 
 def test_output_goes_to_the_given_folder(release, tmp_path, cache):

@@ -223,11 +223,11 @@ def test_the_command_trains_networks_on_pairs_of_images(model, tmp_path):
 
 def test_the_heads_of_lpips_are_trained_on_comparisons(rated, tmp_path):
     from iqa_lab import create_metric
-    from iqa_lab.cli_train import lpips_with_judge
+    from iqa_lab.cli.train import untrained_network
 
     torch.manual_seed(0)
     recipe = replace(find_recipe("lpips_squeeze", "fast"), epochs=2, batch_size=10, decay_epochs=1)
-    report = train(lpips_with_judge("lpips_squeeze", "cpu", "heads"), rated, recipe, tmp_path, progress=False)
+    report = train(untrained_network("lpips_squeeze", recipe, "cpu", "heads"), rated, recipe, tmp_path, progress=False)
     assert report["test_2afc"] > 0.8, "five blurred versions, in order by any positive weights"
     metric = create_metric("lpips_squeeze", parameters=tmp_path / "weights.pt")
     assert metric.name == "lpips_squeeze" and all((head >= 0).all() for head in metric.heads.values())

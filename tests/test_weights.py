@@ -120,4 +120,4 @@ def test_the_command_fetches_or_says_why_not(monkeypatch):
     found = CliRunner().invoke(app, ["weights", "fetch", "squeezenet_features"])
     assert found.exit_code == 0 and "squeezenet1_1_features.pth" in found.output.replace("\n", "")
     absent = CliRunner().invoke(app, ["weights", "fetch", "vgg16_imagenet"])
-    assert absent.exit_code == 1 and "553.43 MB" in absent.output and "no network here" in absent.output
+    assert absent.exit_code == 2 and "553.43 MB" in absent.output and "no network here" in absent.output

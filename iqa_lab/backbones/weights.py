@@ -13,19 +13,21 @@ from iqa_lab.backbones.weights_table import WEIGHTS, Weights
 from iqa_lab.embedded import SHIPPED, cache_folder
 
 
-def find_weights(name: str) -> Path:
-    """Returns the path of a parameter file after checking its SHA-256.
+def find_weights(name: str | Path) -> Path:
+    """Returns the path of a parameter file after checking its SHA-256; a path is returned as it is.
 
     It is looked for where :func:`local_weights` looks, then downloaded to the cache if its publisher has a direct
     address.
 
     Args:
-        name: a key of ``WEIGHTS``.
+        name: a key of ``WEIGHTS``, or somebody's own file.
 
     Raises:
         ValueError: unknown name, or a file with another content.
         FileNotFoundError: not there and not downloadable; says which file, how big, from where and where to put it.
     """
+    if isinstance(name, Path):
+        return name
     path, weights = local_weights(name), WEIGHTS[name]
     if path:
         return path

@@ -69,7 +69,7 @@ class DeepQA(nn.Module):
         if self.untrained:
             self.initialise()
         else:
-            path = parameters if isinstance(parameters, Path) else find_weights(parameters)
+            path = find_weights(parameters)
             load_strictly(self, read_state(path), path)
 
     def forward(self, distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

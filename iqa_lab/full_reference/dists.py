@@ -90,7 +90,7 @@ class DISTS(nn.Module):
         uniform = torch.full((sum(self.widths.values()),), 1 / (2 * sum(self.widths.values())))
         self.alpha, self.beta = nn.Parameter(uniform), nn.Parameter(uniform.clone())
         if parameters != "uniform":
-            self._load(parameters if isinstance(parameters, Path) else find_weights(parameters))
+            self._load(find_weights(parameters))
         self.extractor = FeatureExtractor(backbone, tuple(LAYERS[backbone]), weights=weights, pooling=L2Pooling)
         self.requires_grad_(False).eval()
 

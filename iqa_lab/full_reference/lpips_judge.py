@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from iqa_lab.full_reference.lpips import LPIPS
+from iqa_lab.full_reference.swdn import SWDN
 
 HIDDEN = 32  # Section 4: two layers
 SLOPE = 0.2  # the code: of the leaky ReLU
@@ -59,15 +60,15 @@ class PreferenceJudge(nn.Module):
 
 
 class TwoAFC(nn.Module):
-    """LPIPS with its judge, to be trained on comparisons; afterwards ``metric`` alone is used.
+    """LPIPS, or a distance made like it, with its judge, to be trained on comparisons; afterwards ``metric`` alone is used.
 
     Args:
-        metric: with ``set_trainable`` done; its device is the judge's.
+        metric: LPIPS with ``set_trainable`` done, or SWDN with trainable heads; its device is the judge's.
     """
 
     patch_size, higher_is_better = 64, False  # Section 3: BAPPS has patches of 64 x 64
 
-    def __init__(self, metric: LPIPS) -> None:
+    def __init__(self, metric: LPIPS | SWDN) -> None:
         super().__init__()
         self.metric, self.judge = metric, PreferenceJudge()
         self.judge.to(next(metric.parameters()).device)

@@ -75,7 +75,7 @@ class PieAPP(nn.Module):
         if self.untrained:
             self.initialise()
         else:
-            path = parameters if isinstance(parameters, Path) else find_weights(parameters)
+            path = find_weights(parameters)
             state = read_state(path)
             factor = state.get("ref_score_subtract.weight")
             if factor is not None and factor.ndim == 1:  # in the authors' file, written by PyTorch 0.3

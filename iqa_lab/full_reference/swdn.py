@@ -36,14 +36,14 @@ class SWDN(nn.Module):
     """Space warping difference network: LPIPS that looks for each vector's match within a few samples.
 
     Without trained heads it is a distance of features, not a model of human opinion. ``heads.requires_grad_(True)`` lets
-    heads be trained; ``torch.save(swdn.heads.state_dict(), file)`` makes a file for ``parameters``. Keep them at 0 or above.
+    heads be trained, with the judge of LPIPS or otherwise.
 
     Args:
         backbone: ``"alexnet"``, ``"squeezenet"`` or ``"vgg16"``, with the layers of LPIPS; the authors' is ``"alexnet"``.
         weights: of the backbone, as in :class:`iqa_lab.backbones.features.FeatureExtractor`.
         parameters: one weight per map: ``"uniform"``, all 1, not trained; or heads by a name in
             :data:`iqa_lab.backbones.weights_table.WEIGHTS` (``"lpips_v0.1_alex"``: those of LPIPS, trained without
-            warping); or a file in that layout or with the state of ``heads``.
+            warping); or a file in that layout, with the state of ``heads``, or written by a training.
         range: R; the match is sought among the (2 R + 1)^2 vectors around each position. 0 compares vectors in place.
         temperature: tau of the soft minimum, in squared distances of vectors of length 1; 0 takes the nearest one.
         anti_aliased: blurred L2 pooling in the place of max pooling. Without it and with ``range=0`` this is LPIPS.
@@ -64,7 +64,7 @@ class SWDN(nn.Module):
         self.facts = BACKBONES[backbone]
         self.heads = nn.ParameterDict([(layer, torch.ones(n)) for layer, n in self.facts.channels.items()])
         if parameters != "uniform":
-            self._load(parameters if isinstance(parameters, Path) else find_weights(parameters))
+            self._load(find_weights(parameters))
         self.extractor = FeatureExtractor(backbone, tuple(self.facts.channels), weights=weights,
                                           pooling=L2Pooling if anti_aliased else None)
         self.requires_grad_(False).eval()
@@ -115,13 +115,22 @@ class SWDN(nn.Module):
         plain, weighted = window_differences(x, y, head, self.range)
         return soft_minimum(plain, weighted, self.temperature)
 
+    @torch.no_grad()
+    def project(self) -> None:
+        """Sets negative weights to 0, after each step of a training."""
+        for head in self.heads.values():
+            head.clamp_(min=0)
+
     def extra_repr(self) -> str:
         heads = "'uniform' (NOT TRAINED)" if self.parameters_name == "uniform" else repr(Path(self.parameters_name).name)
         return f"heads={heads}, range={self.range}, temperature={self.temperature:g}"
 
     def _load(self, path: Path) -> None:
         ours = {f"lin{i}.model.1.weight": layer for i, layer in enumerate(self.heads)}
-        load_strictly(self.heads, {ours.get(name, name): value.flatten() for name, value in read_state(path).items()}, path)
+        ours |= {f"metric.heads.{layer}": layer for layer in self.heads}  # of a training, whose backbone was frozen
+        state = {ours.get(name, name): value.flatten() for name, value in read_state(path).items()
+                 if not name.startswith(("judge.", "metric.extractor."))}
+        load_strictly(self.heads, state, path)
 
 
 def displacements(radius: int) -> list[tuple[int, int]]:

@@ -89,7 +89,7 @@ class WaDIQaMFR(nn.Module):
                 nn.init.zeros_(self.importance.fc2.weight)
                 nn.init.ones_(self.importance.fc2.bias)
         else:
-            path = parameters if isinstance(parameters, Path) else find_weights(parameters)
+            path = find_weights(parameters)
             load_strictly(self, own_names(read_parameters(path)), path)
 
     @classmethod

@@ -119,7 +119,7 @@ def load_model(source: str | Path) -> nn.Module:
     Args:
         source: as ``parameters`` of :class:`BLIINDS2`.
     """
-    path = source if isinstance(source, Path) or source == UNTRAINED else find_weights(source)
+    path = source if source == UNTRAINED else find_weights(source)
     if Path(path).suffix != ".mat":
         return load_regressor(path)
     arrays = loadmat(path, variable_names=GAUSSIAN)

@@ -61,7 +61,7 @@ class CNNIQA(nn.Module):
         self.fc2 = nn.Linear(HIDDEN, HIDDEN)
         self.fc3 = nn.Linear(HIDDEN, 1)
         if not self.untrained:
-            self._load(parameters if isinstance(parameters, Path) else find_weights(parameters))
+            self._load(find_weights(parameters))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns the mean of the patch scores, shape (N,).

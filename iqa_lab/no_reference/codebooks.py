@@ -104,7 +104,7 @@ def load_codebook(source: str | Path) -> Codebook:
     Raises:
         FileNotFoundError: a file is absent. ValueError: it holds something else.
     """
-    path = source if isinstance(source, Path) else find_weights(source)
+    path = find_weights(source)
     if path.suffix == ".mat":
         return Codebook(parse_official_codebook(path))
     with np.load(path, allow_pickle=False) as arrays:

@@ -65,7 +65,7 @@ class DIIVINE(nn.Module):
     def __init__(self, *, parameters: str | Path = "diivine_live", columns: tuple[int, ...] = COLUMNS) -> None:
         super().__init__()
         self.columns = columns
-        arrays = load_diivine_parameters(parameters if isinstance(parameters, Path) else find_weights(parameters))
+        arrays = load_diivine_parameters(find_weights(parameters))
         self.classifier = SupportVectorClassifier(parse_libsvm_classifier(arrays["model_class"]))
         self.regressors = nn.ModuleList(SupportVectorRegressor(parse_libsvm_struct(struct))
                                         for struct in arrays["model_reg"].ravel())

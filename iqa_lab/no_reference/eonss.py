@@ -52,7 +52,7 @@ class EONSS(nn.Module):
         if self.untrained:
             self.initialise()
         else:
-            path = parameters if isinstance(parameters, Path) else find_weights(parameters)
+            path = find_weights(parameters)
             load_strictly(self, own_state(read_state(path)), path)
 
     @classmethod
@@ -95,7 +95,7 @@ class EONSS(nn.Module):
             targets: opinion scores, shape (N,).
         """
         scores = self.patch_scores(crops.flatten(0, 1))
-        return F.l1_loss(scores, targets.to(scores).repeat_interleave(crops.shape[1]))
+        return F.l1_loss(scores, targets.repeat_interleave(crops.shape[1]))
 
     @torch.no_grad()
     def rescale_output(self, mean: float, scale: float) -> None:

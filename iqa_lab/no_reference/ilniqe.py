@@ -60,7 +60,7 @@ class ILNIQE(nn.Module):
 
     def __init__(self, *, parameters: str | Path = "ilniqe_pristine") -> None:
         super().__init__()
-        path = parameters if isinstance(parameters, Path) else find_weights(parameters)
+        path = find_weights(parameters)
         for name, array in load_ilniqe_parameters(path).items():
             self.register_buffer(name, torch.from_numpy(array))
 

@@ -34,7 +34,7 @@ HIDDEN = (128, 512)  # config.yaml: n1_nodes, n2_nodes
 ALPHA_Q, ALPHA_D = 0.5, 0.5  # config.yaml: shares of quality and type in the loss
 LIVE_TYPES = 5  # JPEG 2000, JPEG, white noise, blur, fast fading
 UNKNOWN = -1  # in the place of a type
-CHUNK = 256  # patches scored at once: their first maps take 7 MB
+CHUNK = 128  # patches scored at once: the first maps take 4 MB and stay in the cache
 NO_NETWORK = ("Expected parameters of IQA-CNN++, found none: no trained network is published. Train one with "
               "iqa_lab.training.train and give its weights.pt, or ask for parameters='random'.")
 

@@ -78,7 +78,7 @@ class MEON(nn.Module):
         if self.untrained:
             initialise(self)
         else:
-            path = parameters if isinstance(parameters, Path) else find_weights(parameters)
+            path = find_weights(parameters)
             load_strictly(self, own_state(read_state(path)), path)
 
     @classmethod
@@ -89,8 +89,7 @@ class MEON(nn.Module):
         are like DMOS, lower is better.
 
         Args:
-            path: the file.
-            n_types: as in the class.
+            path, n_types: the file, and as in the class.
 
         Raises:
             FileNotFoundError: no such file. ValueError: it has other variables or shapes.
@@ -141,15 +140,15 @@ class MEON(nn.Module):
 
         Args:
             crops: shape (N, P, C, 256, 256): P crops of each of N images.
-            types: int64 of shape (N,), from 0 to T - 1.
+            types: int64 of shape (N,), from 0 to T - 1, or -1 where the type is unknown.
         """
         logits, _ = self.logits_and_qualities(crops.flatten(0, 1))
-        return F.cross_entropy(logits, types.repeat_interleave(crops.shape[1]))
+        return cross_entropy(logits, types.repeat_interleave(crops.shape[1]))
 
     def loss(self, crops: torch.Tensor, targets: torch.Tensor, types: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the loss of the second stage: cross entropy of the types plus the mean absolute error of the scores.
 
-        Each crop has the opinion score and the type of its image. Sub-network I learns from both parts.
+        Each crop has score and type of its image. Sub-network I learns from both parts.
 
         Args:
             crops, types: as :meth:`type_loss`; without types only the error of the scores counts.
@@ -157,8 +156,8 @@ class MEON(nn.Module):
         """
         logits, s = self.logits_and_qualities(crops.flatten(0, 1))
         n = crops.shape[1]
-        error = LAMBDA * F.l1_loss((logits.softmax(1) * s).sum(1), targets.to(s).repeat_interleave(n))
-        return error if types is None else F.cross_entropy(logits, types.repeat_interleave(n)) + error
+        error = LAMBDA * F.l1_loss((logits.softmax(1) * s).sum(1), targets.repeat_interleave(n))
+        return error if types is None else cross_entropy(logits, types.repeat_interleave(n)) + error
 
     @torch.no_grad()
     def rescale_output(self, mean: float, scale: float) -> None:
@@ -173,6 +172,11 @@ class MEON(nn.Module):
     def extra_repr(self) -> str:
         untrained = " (UNTRAINED: random weights)" if self.untrained else ""
         return f"parameters={Path(self.parameters_name).name!r}{untrained}, n_types={self.quality.fc2.out_channels}"
+
+
+def cross_entropy(logits: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+    """Returns the mean cross entropy of the patches whose type is known, 0 without any; shapes (P, T) and (P,)."""
+    return F.cross_entropy(logits, types, ignore_index=-1, reduction="sum") / (types >= 0).sum().clamp_min(1)
 
 
 def create_trunk() -> nn.Sequential:
@@ -201,10 +205,7 @@ def initialise(network: nn.Module) -> None:
 
 
 def grid_patches(image: torch.Tensor) -> torch.Tensor:
-    """Returns the patches of each image (N, C, H, W) with stride 128, row by row, shape (N, P, C, 256, 256).
-
-    The last row and column end at the border, whatever the step to them.
-    """
+    """Returns patches with stride 128, the last at the border: from (N, C, H, W), row by row, to (N, P, C, 256, 256)."""
     sizes = (max(PATCH, length) for length in image.shape[2:])
     return cut_patches(image, PATCH, *(sorted({*range(0, size - PATCH + 1, STRIDE), size - PATCH}) for size in sizes))
 
@@ -229,14 +230,13 @@ def cut_patches(image: torch.Tensor, side: int, tops: list[int], lefts: list[int
 
 def own_state(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Returns the demo's variables in this module's layout; unknown names stay as they are, with their values."""
-    return {own_name(name): own_value(name, value) for name, value in state.items()}
-
-
-def own_name(name: str) -> str:
-    """Returns the name after all of ``RENAMING``."""
-    for pattern, replacement in RENAMING:
-        name = re.sub(pattern, replacement, name)
-    return name
+    renamed = {}
+    for theirs, value in state.items():
+        ours = theirs
+        for pattern, replacement in RENAMING:
+            ours = re.sub(pattern, replacement, ours)
+        renamed[ours] = own_value(theirs, value)
+    return renamed
 
 
 def own_value(name: str, value: torch.Tensor) -> torch.Tensor:

@@ -94,7 +94,7 @@ def load_regressor(source: str | Path) -> SupportVectorRegressor | Untrained:
     """
     if source == UNTRAINED:
         return Untrained()
-    path = source if isinstance(source, Path) else find_weights(source)
+    path = find_weights(source)
     if path.suffix != ".npz":
         raise ValueError(f"Expected a regressor in an .npz file, got {path.name}; `iqa-lab train` writes one.")
     with np.load(path, allow_pickle=False) as arrays:

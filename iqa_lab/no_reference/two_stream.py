@@ -36,7 +36,7 @@ LAYERS = ((32, 7), (64, 5), (128, 3), (256, 3), (9 * 24, 1))  # network.py: kern
 HIDDEN = 512  # network.py: both fully connected layers
 STREAMS = {"both": ("image", "gradient"), "image": ("image",), "gradient": ("gradient",)}
 CHANNELS = {"image": 3, "gradient": 1}
-CHUNK = 128  # patches scored at once: the first maps of a tower take 17 MB
+CHUNK = 64  # patches scored at once: the first maps of a tower take 8 MB and stay in the cache
 NO_NETWORK = ("Expected parameters of Two-Stream, found none: no trained network is published. Train one with "
               "iqa_lab.training.train and give its weights.pt, or ask for parameters='random'.")
 

@@ -29,7 +29,7 @@ from iqa_lab.full_reference.wadiqam_fr import (CHANNELS, CONVERSION, EPSILON, PA
                                                grid_patches, initialise, narrowed, own_names, read_parameters, weighted_mean)
 from iqa_lab.images import check_images
 
-CHUNK = 128  # patches scored at once: the first maps take 17 MB
+CHUNK = 64  # patches scored at once: the first maps take 8 MB and stay in the cache
 #: A fully connected layer in the files of the port lidq92/WaDIQaM -> in the authors'.
 PORT_NAMES = {"fc1q_nr": "fc1", "fc2q_nr": "fc2", "fc1w_nr": "fc1_a", "fc2w_nr": "fc2_a"}
 NO_NETWORK = ("Expected parameters of (Wa)DIQaM-NR, found none. The authors' networks are models/nr_live_weighted.model, "

@@ -46,10 +46,14 @@ def split_parts(database: Database, seed: int) -> np.ndarray:
 
 def describe_run(model: nn.Module, database: Database, recipe: Recipe | RegressorRecipe) -> dict:
     """Returns what decides the result of a run, and what a reader of its numbers must know."""
-    index = database.index.to_csv(index=False).encode()
     return {"model": repr(model), "database": database.name, "score_kind": database.facts.score_kind,
-            "n_images": len(database.index), "index_sha256": hashlib.sha256(index).hexdigest(),
+            "n_images": len(database.index), "index_sha256": index_hash(database),
             "recipe": asdict(recipe), "torch": torch.__version__}
+
+
+def index_hash(database: Database) -> str:
+    """Returns the SHA-256 of the table of a database: which images, with which opinion scores."""
+    return hashlib.sha256(database.index.to_csv(index=False).encode()).hexdigest()
 
 
 def open_run(folder: Path, config: dict, database: Database, parts: np.ndarray) -> None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from iqa_lab.cli.failure import fail
+
 if TYPE_CHECKING:
     from torch import nn
 
     from iqa_lab.training.recipes import Recipe, RegressorRecipe
 
 MODEL = Annotated[str, typer.Argument(help="Model that can be trained: cnniqa, deepqa, wadiqam_fr, diqam_fr, pieapp, lpips, "
-                                           "lpips_squeeze, lpips_vgg, or a regressor on the features of brisque, bliinds2, "
+                                           "lpips_squeeze, lpips_vgg, swdn_uniform_heads, swdn_uniform_heads_squeezenet, or a regressor on the features of brisque, bliinds2, "
                                            "gm_log, cornia or hosa.")]
 
 
@@ -46,8 +48,7 @@ def train(
             recipe = replace(recipe, epochs=epochs or recipe.epochs, precision=precision, compiled=compiled)
             report, weights = run_network(model, database, recipe, output, device, variant)
     except (OSError, ValueError, RuntimeError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+        raise fail(error) from error
     if rank():
         return  # of several processes one reports
     for name, value in report.items():
@@ -61,25 +62,30 @@ def run_network(model: str, database: str, recipe: Recipe, output: Path, device:
     """Returns the report of a network's training and the path of its weights."""
     import torch
 
-    from iqa_lab import create_metric, load_database
+    from iqa_lab import load_database
     from iqa_lab.training.loop import train as train_model
     from iqa_lab.training.processes import own_device
 
     device = own_device(device)
     torch.manual_seed(recipe.seed)
-    network = lpips_with_judge(model, device, variant) if model.startswith("lpips") else create_metric(
-        model, device, parameters="random", **recipe.options)
-    return train_model(network, load_database(database), recipe, output), output / "weights.pt"
+    return train_model(untrained_network(model, recipe, device, variant), load_database(database), recipe,
+                       output), output / "weights.pt"
 
 
-def lpips_with_judge(model: str, device: str, variant: str) -> nn.Module:
-    """Returns LPIPS with untrained heads, made ready for what ``variant`` trains, and its judge."""
+def untrained_network(model: str, recipe: Recipe, device: str, variant: str) -> nn.Module:
+    """Returns the network that a recipe trains; a distance of LPIPS' kind with its judge, and with untrained heads."""
     from iqa_lab import create_metric
     from iqa_lab.full_reference.lpips_judge import TwoAFC
 
-    metric = create_metric(model, device, parameters="random", weights="random" if variant == "scratch" else "imagenet")
-    metric.set_trainable(variant)
-    return TwoAFC(metric)
+    if model.startswith("lpips"):
+        metric = create_metric(model, device, parameters="random", weights="random" if variant == "scratch" else "imagenet")
+        metric.set_trainable(variant)
+        return TwoAFC(metric)
+    if model.startswith("swdn"):
+        metric = create_metric(model, device)
+        metric.heads.requires_grad_(True)
+        return TwoAFC(metric)
+    return create_metric(model, device, parameters="random", **recipe.options)
 
 
 def run_regressor(model: str, database: str, recipe: RegressorRecipe, output: Path, epochs: int | None,

@@ -1,4 +1,4 @@
-"""The command line: iqa-lab list | score | evaluate | data | weights | experiment | train."""
+"""``iqa-lab list | score | evaluate``: the systems, scores of files and databases, and their agreement with opinions."""
 
 from __future__ import annotations
 
@@ -14,28 +14,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from iqa_lab import cli_data, cli_experiment, cli_train, cli_weights
+from iqa_lab.cli.failure import fail
 
 if TYPE_CHECKING:
     import pandas as pd
 
-app = typer.Typer(help="Image quality assessment: score photos, evaluate metrics, prepare databases, train models.",
-                  no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(cli_data.app, name="data", help="List, prepare and verify databases.")
-app.add_typer(cli_weights.app, name="weights", help="List, fetch and verify parameter files.")
-app.add_typer(cli_experiment.app, name="experiment", help="Make, serve and analyse a live experiment with people.")
-app.command("train")(cli_train.train)
-
 COLUMNS = ["image", "reference", "metric", "score", "error"]
 
 
-def fail(message: object) -> typer.Exit:
-    """Prints one clear line on stderr and returns the exception that ends the command with code 2."""
-    Console(stderr=True, highlight=False).print(f"[red]error:[/red] {message}", soft_wrap=True)
-    return typer.Exit(2)
-
-
-@app.command("list")
 def list_systems() -> None:
     """Print every system with its kind, direction, range and what its name stands for."""
     from iqa_lab.registry import METRICS  # here, so that --help does not wait for torch
@@ -48,7 +34,6 @@ def list_systems() -> None:
     Console().print(table)
 
 
-@app.command()
 def score(
     images: Annotated[Optional[list[Path]], typer.Argument(help="Image files or folders.")] = None,
     database: Annotated[Optional[str], typer.Option(help="Instead of images: a database, see `iqa-lab data list`.")] = None,
@@ -88,7 +73,6 @@ def score(
     report(table.to_dict("records"), output)
 
 
-@app.command()
 def evaluate(
     scores: Annotated[Path, typer.Argument(help="Table with the columns image, metric, score, as `score` writes it.")],
     database: Annotated[str, typer.Option(help="Database with opinion scores, see `iqa-lab data list`.")],
@@ -196,7 +180,3 @@ def report(rows: list[dict], output: Path | None) -> None:
     if bad:
         print(f"{bad} of {len(rows)} scores failed; the column 'error' says why", file=sys.stderr)
         raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    app()

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from iqa_lab.cli.failure import fail
+
 app = typer.Typer(no_args_is_help=True, help="List, prepare and verify databases.")
 NAME = Annotated[str, typer.Argument(help="Database, see `iqa-lab data list`.")]
 
@@ -44,7 +46,7 @@ def prepare(
     try:
         made = prepare_database(name, source, present_only=present_only, output=output)
     except (OSError, ValueError) as error:
-        raise _fail(error) from error
+        raise fail(error) from error
     facts = DATABASES[name]
     print(f"{name}: {made.n_present} of {made.n_release} images, index in {made.index}")
     print(f"Licence: {facts.licence}. Cite {facts.citation}, {facts.homepage}")
@@ -58,9 +60,5 @@ def verify(name: NAME) -> None:
     try:
         print(verify_database(name))
     except (OSError, ValueError, RuntimeError) as error:
-        raise _fail(error) from error
+        raise fail(error) from error
 
-
-def _fail(error: Exception) -> typer.Exit:
-    typer.echo(f"error: {error}", err=True)
-    return typer.Exit(1)

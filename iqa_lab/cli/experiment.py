@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from iqa_lab.cli.failure import fail
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -115,8 +117,3 @@ def demonstration() -> pd.DataFrame:
                for content in DEMO_CONTENTS]
     return pd.DataFrame(rows + anchors)
 
-
-def fail(message: object) -> typer.Exit:
-    """Prints one clear line on stderr and returns the exception that ends the command with code 2."""
-    typer.echo(f"error: {message}", err=True)
-    return typer.Exit(2)

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from iqa_lab.cli.failure import fail
+
 app = typer.Typer(no_args_is_help=True, help="List, fetch and verify parameter files.")
 
 
@@ -31,8 +33,7 @@ def fetch(name: Annotated[str, typer.Argument(help="Parameter file, see `iqa-lab
     try:
         print(find_weights(name))
     except (OSError, ValueError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise fail(error) from error
 
 
 @app.command()

@@ -1,0 +1,181 @@
+"""Trains the learned full-reference systems on SRIJ, and tests them and those with weights beside the classical ones.
+
+``python -m iqa_lab.data_scripts.deep_full_reference LIVE_BLUR_FOLDER [--trained NAME ...] [--given NAME ...]``, run in the
+folder of the project after ``iqa-lab data prepare`` of srij and tid2013. The folder holds index_present.csv, refimgs/ and
+gblur/ of LIVE release 2. Runs are kept in the cache, and resumed. It writes
+
+- results/splits/srij.csv: agreement on the test contents of five content-disjoint 60 : 20 : 20 splits of SRIJ. A trained
+  system (recipe "fast") has learned from the training part, its epoch was chosen on the validation part; the others have
+  seen no image of it. 2AFC: comparisons derived from the ratings, who rated both versions of a content prefers the one
+  with the higher rating.
+- results/deep_full_reference.csv: all images of SRIJ (systems that were not trained on it), LIVE blur and TID2013, with
+  bootstrap intervals of SROCC over contents (images of TID2013, which show one content). Of a trained system, the network
+  of the split with the median SROCC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from iqa_lab import METRICS, create_metric, load_database
+from iqa_lab.cli.train import untrained_network
+from iqa_lab.databases import Database, load_ratings, quality
+from iqa_lab.embedded import cache_folder
+from iqa_lab.evaluation.bootstrap import bootstrap, percentile_interval
+from iqa_lab.evaluation.protocols import agreement
+from iqa_lab.evaluation.resampled import srocc_resampled
+from iqa_lab.scoring import score
+from iqa_lab.subjective.comparisons import within_rater_preferences
+from iqa_lab.training.features import code_version
+from iqa_lab.training.loop import train
+from iqa_lab.training.preferences import DERIVED
+from iqa_lab.training.recipes import find_recipe
+from iqa_lab.training.runs import index_hash, split_parts
+
+SEEDS = range(5)
+TRAINED = ("lpips_squeeze", "swdn_uniform_heads_squeezenet", "wadiqam_fr", "diqam_fr", "deepqa", "pieapp")
+GIVEN = ("psnr", "ssim", "ms_ssim", "fsim", "vif", "perceptual_loss_squeezenet", "deepsim_squeezenet", "amirshahi2016",
+         "amirshahi2016_squeezenet", "tariq2020_squeezenet", "lpips", "lpips_squeeze", "dists_like_squeezenet",
+         "swdn_uniform_heads", "swdn_uniform_heads_squeezenet")
+RESULTS = Path("results")
+
+
+def live_blur(folder: Path) -> Database:
+    """Returns the blurred images of LIVE release 2 that are there, with realigned DMOS."""
+    listed = pd.read_csv(folder / "index_present.csv")
+    index = pd.DataFrame({"image": "gblur/" + listed["image"], "reference": "refimgs/" + listed["reference"],
+                          "content": listed["reference"], "distortion": "gaussian_blur", "mos": listed["dmos_realigned"]})
+    return replace(load_database("live_gblur_mini"), root=folder, index=index)
+
+
+def train_system(name: str, seed: int) -> tuple[torch.nn.Module, dict]:
+    """Returns a network trained on one split of SRIJ and its report, with the minutes that it took (of the last start)."""
+    recipe = replace(find_recipe(name, "fast"), seed=seed)
+    torch.manual_seed(seed)
+    network, started = untrained_network(name, recipe, "cpu", "heads"), time.monotonic()
+    folder = cache_folder() / "runs" / "srij" / name / str(seed)
+    report, minutes = train(network, load_database("srij"), recipe, folder), folder / "minutes.txt"
+    if not minutes.is_file():
+        minutes.write_text(f"{(time.monotonic() - started) / 60:.2f}\n")
+    network.name, network.kind = f"{name} (trained on SRIJ, split {seed})", "FR"
+    network.higher_is_better = getattr(network, "higher_is_better", True)
+    return network, report | {"minutes": float(minutes.read_text())}
+
+
+def given_scores(name: str, database: Database, label: str) -> np.ndarray:
+    """Returns the scores of a system that is not trained here, higher is better, kept on disk."""
+    metric = create_metric(name)
+    file = cache_folder() / "scores" / f"{label}-{name}-{code_version(metric)[:12]}.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.is_file():
+        score(metric, database).to_csv(file, index=False)
+    return sign(metric.higher_is_better) * pd.read_csv(file)["score"].to_numpy()
+
+
+def sign(higher_is_better: bool) -> int:
+    return 1 if higher_is_better else -1
+
+
+def two_afc(scores: np.ndarray, pairs: pd.DataFrame, names: pd.Series) -> float:
+    """Returns the mean share of people who agree with the order of the scores (higher is better) in the derived pairs."""
+    of = pd.Series(scores, index=names)
+    pairs = pairs[pairs["first"].isin(names) & pairs["second"].isin(names)]
+    ahead = np.sign(of[pairs["first"]].to_numpy() - of[pairs["second"]].to_numpy())
+    return float(np.mean(0.5 + ahead * (pairs["preference"].to_numpy() - 0.5)))
+
+
+def split_row(name: str, trained: bool, seed: int, scores: np.ndarray, database: Database, pairs: pd.DataFrame) -> dict:
+    """Returns the agreement on the test part of one split; the scores are of its images, higher is better."""
+    test = test_part(database, seed)
+    return {"system": name, "trained": trained, "split": seed,
+            **agreement(scores, quality(test, test.index["mos"].to_numpy(float))),
+            "2afc": two_afc(scores, pairs, test.index["image"]), "index_sha256": index_hash(database)[:16]}
+
+
+def test_part(database: Database, seed: int) -> Database:
+    """Returns the database with the images of the test part of a split alone."""
+    return replace(database, index=database.index[split_parts(database, seed) == "test"])
+
+
+def whole_row(name: str, trained: bool, label: str, scores: np.ndarray, database: Database) -> dict:
+    """Returns the agreement on all images of a database with a bootstrap interval of SROCC."""
+    opinions = quality(database, database.index["mos"].to_numpy(float))
+    contents = database.index["content"] if database.index["content"].nunique() > 1 else None
+    resampled = bootstrap(srocc_resampled(scores[None], opinions), contents=contents)
+    low, high = percentile_interval(resampled[:, 0])
+    return {"system": name, "trained": trained, "database": label, **agreement(scores, opinions), "srocc_low": low,
+            "srocc_high": high, "index_sha256": index_hash(database)[:16]}
+
+
+def rows_of_given(name: str, databases: dict[str, Database], pairs: pd.DataFrame) -> tuple[list[dict], list[dict]]:
+    """Returns the rows of both tables of a system that is not trained here."""
+    scores = {label: given_scores(name, database, label) for label, database in databases.items()}
+    splits = [(seed, scores["srij"][split_parts(databases["srij"], seed) == "test"]) for seed in SEEDS]
+    return ([split_row(name, False, seed, found, databases["srij"], pairs) for seed, found in splits],
+            [whole_row(name, False, label, scores[label], database) for label, database in databases.items()])
+
+
+def rows_of_trained(name: str, databases: dict[str, Database], pairs: pd.DataFrame) -> tuple[list[dict], list[dict]]:
+    """Returns the rows of both tables of a system that is trained here, on each split."""
+    splits, others = [], {label: [] for label in databases if label != "srij"}
+    for seed in SEEDS:
+        network, report = train_system(name, seed)
+        direction = sign(network.higher_is_better)
+        scores = direction * score(network, test_part(databases["srij"], seed), progress=False)["score"].to_numpy()
+        facts = {key: value for key, value in report.items() if key in ("best_epoch", "minutes") or "chosen" in key}
+        splits.append(split_row(name, True, seed, scores, databases["srij"], pairs) | facts)
+        for label, rows in others.items():
+            scores = direction * score(network, databases[label], progress=False)["score"].to_numpy()
+            rows.append(whole_row(name, True, label, scores, databases[label]))
+        print(name, seed, splits[-1], flush=True)
+    return splits, [sorted(rows, key=lambda row: row["srocc"])[len(rows) // 2] for rows in others.values()]
+
+
+def replace_rows(file: Path, new: Iterable[dict]) -> None:
+    """Writes the table with the rows of one system replaced, in the order of this script."""
+    table = pd.DataFrame(new).assign(torch=torch.__version__, device="cpu", commit=commit(), date=date.today().isoformat())
+    if file.is_file():
+        old, key = pd.read_csv(file), ["system", "trained"]
+        table = pd.concat([old[~old[key].eq(table[key].iloc[0]).all(axis=1)], table])
+    order = {name: k for k, name in enumerate((*GIVEN, *TRAINED))}
+    table = table.sort_values(["trained", "system"], key=lambda column: column.map(order) if column.name == "system" else column,
+                              kind="stable")
+    table.to_csv(file, index=False, float_format="%.5g")
+
+
+def commit() -> str:
+    """Returns the commit that is checked out."""
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main() -> None:
+    """Runs the named systems, or all, and puts their rows in the place of older ones."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("live_blur", type=Path, help="folder with index_present.csv, refimgs/ and gblur/")
+    parser.add_argument("--trained", nargs="*", default=list(TRAINED), choices=TRAINED)
+    parser.add_argument("--given", nargs="*", default=list(GIVEN), choices=[name for name in METRICS if METRICS[name].kind == "FR"])
+    arguments = parser.parse_args()
+    databases = {"srij": load_database("srij"), "live_blur": live_blur(arguments.live_blur), "tid2013": load_database("tid2013")}
+    index = databases["srij"].index
+    pairs = within_rater_preferences(load_ratings("srij")[index["image"]], index["reference"])
+    print(f"{len(pairs)} comparisons, {DERIVED}", flush=True)
+    for name, rows_of in [*((name, rows_of_given) for name in arguments.given),
+                          *((name, rows_of_trained) for name in arguments.trained)]:
+        splits, whole = rows_of(name, databases, pairs)
+        replace_rows(RESULTS / "splits" / "srij.csv", splits)
+        replace_rows(RESULTS / "deep_full_reference.csv", whole)
+        print(pd.DataFrame(splits)[["system", "srocc", "2afc"]].round(3).to_string(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""``python -m iqa_lab.cli``, as ``torchrun`` calls it."""
+
+from iqa_lab.cli import app
+
+app()

@@ -1,0 +1,66 @@
+"""NO_REFERENCE: the systems that look at an image alone; one row each."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from iqa_lab.no_reference.bliinds2 import BLIINDS2, first_channel
+from iqa_lab.no_reference.brisque import BRISQUE
+from iqa_lab.no_reference.cnniqa import CNNIQA
+from iqa_lab.no_reference.cornia import CORNIA
+from iqa_lab.no_reference.diivine import DIIVINE
+from iqa_lab.no_reference.gm_log import GMLOG
+from iqa_lab.no_reference.hosa import HOSA
+from iqa_lab.no_reference.ilniqe import ILNIQE
+from iqa_lab.no_reference.niqe import NIQE
+from iqa_lab.no_reference.piqe import piqe
+from iqa_lab.systems.facts import Metric
+
+_NIQE = partial(Metric, kind="NR", higher_is_better=False, score_range=(0, math.inf), paper="mittal2013niqe", chapter="03")
+_ILNIQE = partial(Metric, kind="NR", higher_is_better=False, score_range=(0, math.inf), paper="zhang2015ilniqe", chapter="11")
+_REGRESSED = partial(Metric, kind="NR", higher_is_better=False, score_range=(-math.inf, math.inf))
+_BRISQUE = partial(_REGRESSED, paper="mittal2012brisque", chapter="03")
+_BLIINDS2 = partial(Metric, kind="NR", higher_is_better=False, paper="saad2012bliinds2", chapter="12")
+_GM_LOG = partial(_REGRESSED, paper="xue2014gmlog", chapter="12")
+_CNNIQA = partial(Metric, kind="NR", score_range=(-math.inf, math.inf), paper="kang2014cnniqa", chapter="04")
+
+NO_REFERENCE: dict[str, Metric] = {
+    "brisque": _BRISQUE(partial(BRISQUE, parameters="brisque_livec"),
+                        configuration="regressor trained by this project on 387 LIVE in the Wild photos"),
+    "brisque_live": _BRISQUE(partial(BRISQUE, parameters="brisque_live"),
+                             configuration="the authors' regressor, trained on LIVE release 2 (file not shipped)"),
+    "bliinds2": _BLIINDS2(partial(BLIINDS2, parameters="bliinds2_livec"), score_range=(-math.inf, math.inf),
+                          configuration="24 features, regressor trained by this project on 387 LIVE in the Wild photos"),
+    "bliinds2_live": _BLIINDS2(partial(BLIINDS2, parameters="bliinds2_live", luma=first_channel), score_range=(0, 99),
+                               configuration="the authors' Gaussian of features and DMOS, trained on the red channel of "
+                                             "LIVE release 2 (file not shipped)"),
+    "diivine_live": _REGRESSED(partial(DIIVINE, parameters="diivine_live"), paper="moorthy2011diivine", chapter="12",
+                               configuration="the authors' classifier and five regressors, trained on LIVE release 2 "
+                                             "(file not shipped)"),
+    "gm_log": _GM_LOG(partial(GMLOG, parameters="gm_log_livec"),
+                      configuration="40 features, regressor trained by this project on 387 LIVE in the Wild photos"),
+    "gm_log_live": _GM_LOG(partial(GMLOG, parameters="gm_log_live"),
+                           configuration="the authors' regressor M3, trained on LIVE release 2 (file not shipped)"),
+    "cornia": _REGRESSED(partial(CORNIA, parameters="cornia_livec"), paper="ye2012cornia", chapter="13",
+                         configuration="10,000 codewords learned by this project from distorted Kodak photos; regressor "
+                                       "trained by this project on 387 LIVE in the Wild photos"),
+    "hosa": _REGRESSED(partial(HOSA, parameters="hosa_livec"), paper="xu2016hosa", chapter="13",
+                       configuration="100 codewords learned by this project from distorted Kodak photos; regressor "
+                                     "trained by this project on 387 LIVE in the Wild photos"),
+    "piqe": Metric(piqe, "NR", False, (0, 100), "venkatanath2015piqe", "11",
+                   "MATLAB gray, blocks of 16x16, no training"),
+    "niqe": _NIQE(partial(NIQE, parameters="niqe_pristine"),
+                  configuration="pristine model learned by this project from the 24 Kodak photos"),
+    "niqe_live": _NIQE(partial(NIQE, parameters="niqe_live"),
+                       configuration="the authors' pristine model of 125 photos (file not shipped)"),
+    "ilniqe": _ILNIQE(partial(ILNIQE, parameters="ilniqe_pristine"),
+                      configuration="RGB at 524x524; pristine model learned by this project from the 24 Kodak photos"),
+    "ilniqe_authors": _ILNIQE(partial(ILNIQE, parameters="ilniqe_authors"),
+                              configuration="RGB at 524x524; the authors' pristine model of 90 photos (file not shipped)"),
+    "cnniqa": _CNNIQA(partial(CNNIQA, parameters="cnniqa_livec"), higher_is_better=True,
+                      configuration="trained by this project on LIVE in the Wild photos; MOS scale 0 to 100"),
+    "cnniqa_live": _CNNIQA(partial(CNNIQA, parameters="cnniqa_live", C=255.0, drop_last_patches=True),
+                           higher_is_better=False,
+                           configuration="public port's weights, trained on LIVE release 2 DMOS (file not shipped)"),
+}
