@@ -52,15 +52,21 @@ def duration(call: Callable[[], object], repeats: int) -> float:
     start = time.perf_counter()
     for _ in range(repeats):
         call()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return (time.perf_counter() - start) / repeats
 
 
 def peak_memory(call: Callable[[], object]) -> float | None:
     """Returns the resident memory in MB (10^6 bytes) that one call needs at its peak, above the level before it.
 
+    Once CUDA is in use it is the memory of tensors on the GPU instead.
+
     Linux only (elsewhere it calls and returns None): the kernel's high-water mark VmHWM is reset before the call.
     Memory that earlier calls freed is given back to the system first; else it would be used again without being seen.
     """
+    if torch.cuda.is_initialized():
+        return _peak_cuda_memory(call)
     if not os.access(CLEAR_REFS, os.W_OK):
         call()
         return None
@@ -74,12 +80,21 @@ def peak_memory(call: Callable[[], object]) -> float | None:
     return max(0, _status_kilobytes("VmHWM") - before) * 1024 / 1e6
 
 
+def _peak_cuda_memory(call: Callable[[], object]) -> float:
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 1e6
+
+
 def describe_machine(libraries: tuple[str, ...]) -> dict[str, object]:
     """Returns what the numbers depend on: processor, threads, versions (None: not installed), date and commit."""
     return {
         "date": date.today().isoformat(),
         "commit": _commit(),
         "processor": _processor(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_initialized() else None,
         "logical_cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -28,6 +28,13 @@ def image_pairs(n: int, height: int, width: int) -> tuple[torch.Tensor, torch.Te
                  for images in (distorted, references))
 
 
+def image_versions(n: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns n distorted versions (n, 3, height, width) of one photograph, with different noise, and it (1, ...)."""
+    reference = image_pairs(1, height, width)[1]
+    noise = NOISE * torch.randn((n, *reference.shape[1:]), generator=torch.Generator().manual_seed(SEED))
+    return (255 * reference + noise).round().clamp(0, 255) / 255, reference
+
+
 def _photograph(index: int, height: int, width: int) -> np.ndarray:
     image = Image.fromarray(PHOTOGRAPHS[index % len(PHOTOGRAPHS)]())
     if index // len(PHOTOGRAPHS) % 2:

@@ -58,11 +58,16 @@ def main() -> None:
     table = pd.DataFrame(rows(arguments.metric, arguments.quick), columns=columns)
     output = arguments.output or (None if arguments.quick else RESULTS / name)
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(output, index=False, float_format="%.6g", lineterminator="\n")
-        machine = measure.describe_machine(tuple(PEERS)) | {"seconds": round(time.perf_counter() - start)}
-        output.with_suffix(".json").write_text(json.dumps(machine, indent=2) + "\n")
-        print(f"\nWritten: {output} and the machine description beside it ({output.stem}.json).")
+        write_results(table, output, tuple(PEERS), time.perf_counter() - start)
+
+
+def write_results(table: pd.DataFrame, output: Path, libraries: tuple[str, ...], seconds: float) -> None:
+    """Writes a table, and beside it the description of the machine."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(output, index=False, float_format="%.6g", lineterminator="\n")
+    machine = measure.describe_machine(libraries) | {"seconds": round(seconds)}
+    output.with_suffix(".json").write_text(json.dumps(machine, indent=2) + "\n")
+    print(f"\nWritten: {output} and the machine description beside it ({output.stem}.json).")
 
 
 def parse_arguments() -> argparse.Namespace:

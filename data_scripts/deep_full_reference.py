@@ -59,17 +59,17 @@ def live_blur(folder: Path) -> Database:
 
 
 def train_system(name: str, seed: int) -> tuple[torch.nn.Module, dict]:
-    """Returns a network trained on one split of SRIJ and its report, with the minutes that it took (of the last start)."""
+    """Returns a network trained on one split of SRIJ and its report, with the CPU minutes that it took (since its last start)."""
     recipe = replace(find_recipe(name, "fast"), seed=seed)
     torch.manual_seed(seed)
-    network, started = untrained_network(name, recipe, "cpu", "heads"), time.monotonic()
+    network, started = untrained_network(name, recipe, "cpu", "heads"), time.process_time()
     folder = cache_folder() / "runs" / "srij" / name / str(seed)
-    report, minutes = train(network, load_database("srij"), recipe, folder), folder / "minutes.txt"
+    report, minutes = train(network, load_database("srij"), recipe, folder), folder / "cpu_minutes.txt"
     if not minutes.is_file():
-        minutes.write_text(f"{(time.monotonic() - started) / 60:.2f}\n")
+        minutes.write_text(f"{(time.process_time() - started) / 60:.2f}\n")
     network.name, network.kind = f"{name} (trained on SRIJ, split {seed})", "FR"
     network.higher_is_better = getattr(network, "higher_is_better", True)
-    return network, report | {"minutes": float(minutes.read_text())}
+    return network, report | {"cpu_minutes": float(minutes.read_text())}
 
 
 def given_scores(name: str, database: Database, label: str) -> np.ndarray:
@@ -132,7 +132,7 @@ def rows_of_trained(name: str, databases: dict[str, Database], pairs: pd.DataFra
         network, report = train_system(name, seed)
         direction = sign(network.higher_is_better)
         scores = direction * score(network, test_part(databases["srij"], seed), progress=False)["score"].to_numpy()
-        facts = {key: value for key, value in report.items() if key in ("best_epoch", "minutes") or "chosen" in key}
+        facts = {key: value for key, value in report.items() if key in ("best_epoch", "cpu_minutes") or "chosen" in key}
         splits.append(split_row(name, True, seed, scores, databases["srij"], pairs) | facts)
         for label, rows in others.items():
             scores = direction * score(network, databases[label], progress=False)["score"].to_numpy()

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision import models
+
+from iqa_lab import create_metric
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RESULTS = BENCHMARKS / "results"
@@ -18,6 +21,9 @@ ONE_BY_ONE, NO_REFERENCE = {"vif", "ilniqe"}, {"brisque", "niqe", "piqe"}  # at 
 MODES = ("forward", "forward+backward")
 PEER_COLUMNS = ["metric", "mode", "height", "width", "batch", "library", "version", "status", "median_ms", "min_ms",
                 "rounds", "memory_mb", "mean_score", "time_ratio", "min_time_ratio", "memory_ratio"]
+DEEP_COLUMNS = [*PEER_COLUMNS, "weights", "difference"]
+DEEP_SYSTEMS = ("lpips", "lpips_squeeze", "dists_full_size", "pieapp", "perceptual_loss")
+KEPT = "20 versions"
 LINEARITY_COLUMNS = ["metric", "mode", "batch", "side", "megapixels", "median_ms", "min_ms", "rounds",
                      "ms_per_megapixel", "relative"]
 
@@ -40,6 +46,13 @@ def measure(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import measure
     return measure
+
+
+@pytest.fixture
+def deep(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import deep
+    return deep
 
 
 def test_quick_run_writes_our_row_and_names_absent_libraries(tmp_path):
@@ -124,3 +137,53 @@ def test_quick_protocols_run_every_task():
                          timeout=300)
     assert run.returncode == 0, run.stderr
     assert all(f"'task': '{row['task']}'" in run.stdout for row in committed("protocols.csv"))
+
+
+def test_quick_deep_run_measures_every_mode(tmp_path):
+    output = tmp_path / "deep.csv"
+    command = [sys.executable, str(BENCHMARKS / "deep.py"), "--quick", "--threads", "1", "--metric", "lpips_squeeze",
+               "--output", str(output)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    rows = read(output)
+    assert list(rows[0]) == DEEP_COLUMNS
+    ours = [row for row in rows if row["library"] == "iqa-lab"]
+    assert [row["mode"] for row in ours] == [*MODES, KEPT]
+    assert all(row["status"] == "ok" and float(row["mean_score"]) > 0 and float(row["difference"]) == 0 for row in ours)
+    assert {row["status"] for row in rows} <= {"ok", "not installed"}, rows
+
+
+def test_committed_deep_comparison_agrees_before_it_measures():
+    rows = committed("deep.csv")
+    assert list(rows[0]) == DEEP_COLUMNS
+    cases = {}
+    for row in rows:
+        cases.setdefault(tuple(row[key] for key in PEER_COLUMNS[:5]), {})[row["library"]] = row
+    small, large = ("256", "256"), ("384", "512")
+    assert set(cases) == {(m, mode, *size, n) for m in DEEP_SYSTEMS for mode in MODES for size in (small, large)
+                          for n in (("1", "8") if size == small or m.startswith("lpips") else ("1",))} | {
+                              (m, KEPT, *small, "20") for m in DEEP_SYSTEMS[:3]}
+    for libraries in cases.values():
+        ours = libraries["iqa-lab"]
+        assert len(libraries) >= 2 and {row["status"] for row in libraries.values()} == {"ok"}
+        for row in libraries.values():
+            assert row["weights"] and float(row["difference"] or 0) < 1e-3
+            assert float(row["time_ratio"]) == pytest.approx(float(row["median_ms"]) / float(ours["median_ms"]), rel=1e-3)
+
+
+def test_libraries_get_our_weights_instead_of_a_download(deep):
+    ours = create_metric("lpips_squeeze").network
+    with deep.instead_of_downloads(**deep.torchvision_state(ours)):
+        theirs = models.squeezenet1_1(weights="IMAGENET1K_V1")  # strict: every tensor is there
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(theirs.features((image - ours.mean) / ours.std), ours(image)["fire9"])
+    assert theirs.classifier[1].weight.abs().max() == 0
+
+
+def test_kept_features_give_the_same_scores(deep):
+    metric = create_metric("lpips_squeeze")
+    images, reference = deep.image_versions(3, 64, 64)
+    kept, again = (function(metric, images, reference) for function in (deep.with_kept_features, deep.one_by_one))
+    torch.testing.assert_close(kept, again, rtol=1e-4, atol=1e-6)
+    assert len(set(kept.tolist())) == 3

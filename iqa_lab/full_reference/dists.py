@@ -121,7 +121,8 @@ class DISTS(nn.Module):
             TypeError, ValueError: as :func:`iqa_lab.images.check_images`.
         """
         check_images(distorted, reference, minimum_side=MINIMUM_SIDE)
-        scores = [self.distance(*pair_features(self.features, *pair)) for pair in few_pairs(distorted, reference)]
+        scores = [self.distance(*pair_features(self.features, *pair, large_maps=self.extractor.large_maps))
+                  for pair in few_pairs(distorted, reference)]
         return torch.cat(scores).to(distorted.dtype)
 
     def features(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -181,10 +182,11 @@ def texture_and_structure(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tenso
 
 
 def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns mean and population variance of each map (N, C, H, W), both of shape (N, C)."""
+    """Returns mean and population variance of each map (N, C, H, W), both of shape (N, C); ``x`` is overwritten."""
     x = x.flatten(2)
     mean = x.mean(2, keepdim=True)
-    return mean.squeeze(2), (x - mean).square().mean(2)  # several times as fast as torch.var on a CPU
+    x -= mean
+    return mean.squeeze(2), torch.linalg.vector_norm(x, dim=2).square() / x.shape[2]  # several times as fast as torch.var
 
 
 def shrink(image: torch.Tensor) -> torch.Tensor:

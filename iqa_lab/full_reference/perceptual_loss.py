@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from iqa_lab.backbones.features import FeatureExtractor
+from iqa_lab.backbones.features import FeatureExtractor, pair_features
 from iqa_lab.images import check_images
 
 FEATURE_LAYERS = ("relu2_2",)  # Section 4: of style transfer and of super-resolution
@@ -76,11 +76,11 @@ class StyleLoss(nn.Module):
         return compare_layers(self.network, style_distance, distorted, reference)
 
 
-def compare_layers(network: nn.Module, distance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+def compare_layers(network: FeatureExtractor, distance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
                    distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Returns ``distance`` of the maps of both images at each layer, shape (N, number of layers), in the images' type."""
-    maps = network(torch.cat((distorted, reference)))  # one pass for both
-    return torch.stack([distance(*both.chunk(2)) for both in maps.values()], 1).to(distorted.dtype)
+    x, y = pair_features(network, distorted, reference, large_maps=network.large_maps)
+    return torch.stack([distance(x[layer], y[layer]) for layer in x], 1).to(distorted.dtype)
 
 
 def feature_distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -127,7 +127,10 @@ class PieAPP(nn.Module):
         return torch.cat(taps, 1), taps[-1]
 
     def features_of(self, *patches: torch.Tensor) -> tuple[Features, ...]:
-        """Returns the features of equally many patches of several images, computed as one batch."""
+        """Returns the features of equally many patches of several images, from one batch, or where some want a gradient and
+        others none, from one for each image."""
+        if torch.is_grad_enabled() and len({image.requires_grad for image in patches}) > 1:
+            return tuple(self.features(image) for image in patches)
         return tuple(zip(*(part.chunk(len(patches)) for part in self.features(torch.cat(patches))), strict=True))
 
     def errors_and_weights(self, distorted: Features, reference: Features) -> tuple[torch.Tensor, torch.Tensor]:

@@ -84,7 +84,8 @@ class SWDN(nn.Module):
             TypeError, ValueError: as :func:`iqa_lab.images.check_images`.
         """
         check_images(distorted, reference, minimum_side=self.facts.minimum_side)
-        scores = [self.distance(*pair_features(self.features, *pair)) for pair in few_pairs(distorted, reference)]
+        scores = [self.distance(*pair_features(self.features, *pair, large_maps=self.extractor.large_maps))
+                  for pair in few_pairs(distorted, reference)]
         return torch.cat(scores).to(distorted.dtype)
 
     def features(self, image: torch.Tensor) -> dict[str, torch.Tensor]:

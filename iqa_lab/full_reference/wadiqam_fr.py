@@ -37,11 +37,11 @@ EPSILON = 1e-6  # fr_model.py: under the weight of a patch
 CHUNK = 64  # pairs of patches scored at once: the first maps take 17 MB
 #: How the features d of the distorted and r of the reference patch are put together.
 FUSIONS = {"official": lambda d, r: (d - r, d, r), "pyiqa": lambda d, r: (r, d, d - r)}
-#: The layer's name here -> in the authors' and lidq92's files, in pyiqa's.
+#: The layer's name here -> in the authors' files, lidq92's (where it differs), pyiqa's.
 LAYER_NAMES = {
     **{f"trunk.conv{k}": (f"conv{k}", f"features.{5 * ((k - 1) // 2) + 2 * ((k - 1) % 2)}") for k in range(1, 11)},
-    "quality.fc1": ("fc1", "fc_q.0"), "quality.fc2": ("fc2", "fc_q.3"),
-    "importance.fc1": ("fc1_a", "fc_w.0"), "importance.fc2": ("fc2_a", "fc_w.3")}
+    "quality.fc1": ("fc1", "fc1_q", "fc_q.0"), "quality.fc2": ("fc2", "fc2_q", "fc_q.3"),
+    "importance.fc1": ("fc1_a", "fc1_w", "fc_w.0"), "importance.fc2": ("fc2_a", "fc2_w", "fc_w.3")}
 HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of such a file
 CONVERSION = ("import h5py, numpy; f = h5py.File('NAME.model'); n = []; f.visit(n.append); "
               "numpy.savez('NAME.npz', **{k: f[k][()] for k in n if hasattr(f[k], 'shape')})")

@@ -75,7 +75,7 @@ class DBCNN(nn.Module):
             nn.init.kaiming_normal_(self.head.weight)
             nn.init.zeros_(self.head.bias)
         else:
-            self._load(parameters if isinstance(parameters, Path) else find_weights(parameters))
+            self._load(find_weights(parameters))
 
     @classmethod
     def from_official(cls, path: str | Path) -> DBCNN:

@@ -1,4 +1,4 @@
-"""EONSS: the quality branch of MEON alone, trained on synthetic scores of photographs that were distorted twice.
+"""EONSS: the quality branch of MEON alone, trained on synthetic scores of multiply distorted images.
 
 Paper: Z. Wang, S. Athar, Z. Wang, "Blind quality assessment of multiply distorted images using deep neural networks",
     ICIAR 2019, doi:10.1007/978-3-030-27202-9_8. Only its abstract was at hand.

@@ -12,7 +12,7 @@ Deviations: (1) The code scores 25 random crops, other ones each time; here they
     weights are He's, as in the code; the paper has Xavier's.
 Chapter: 32
 
-Training: Adam, rate 2e-5, ten times that for what :meth:`HyperIQA.parameter_groups` says, weight decay 5e-4, 25 crops of
+Training: Adam, rate 2e-5, ten times that for what ``parameter_groups`` says, weight decay 5e-4, 25 crops of
 each image, 96 crops in a step, all images mirrored at random. The paper has 15 epochs and divides the rate by 10 after
 each 5; the code has 16 and divides after each 6, but its optimiser is made anew after each epoch from an iterator that is
 empty by then: the hyper network learns in the first epoch alone, and the rate of the backbone never falls. The code
@@ -94,7 +94,7 @@ class HyperIQA(nn.Module):
         self.content = ContentVector(channels, multi_scale=multi_scale)
         self.rules = HyperNetwork(channels[-1]) if hyper else SameForAll()
         if not self.untrained:
-            self._load(parameters if isinstance(parameters, Path) else find_weights(parameters))
+            self._load(find_weights(parameters))
 
     @classmethod
     def from_official(cls, path: str | Path) -> HyperIQA:

@@ -69,7 +69,7 @@ class IQACNNpp(nn.Module):
         self.fc3_q = nn.Linear(HIDDEN[1], 1)
         self.fc3_d = nn.Linear(HIDDEN[1], n_types) if n_types else None
         if not self.untrained:
-            path = parameters if isinstance(parameters, Path) else find_weights(parameters)
+            path = find_weights(parameters)
             load_strictly(self, read_state(path), path)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

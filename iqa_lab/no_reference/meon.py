@@ -28,6 +28,7 @@ from torch import nn
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
+from iqa_lab.no_reference.iqacnnpp import type_loss
 from iqa_lab.ops.filters import symmetric_index
 from iqa_lab.ops.gdn import BETA_MIN, GDN, project
 
@@ -143,7 +144,7 @@ class MEON(nn.Module):
             types: int64 of shape (N,), from 0 to T - 1, or -1 where the type is unknown.
         """
         logits, _ = self.logits_and_qualities(crops.flatten(0, 1))
-        return cross_entropy(logits, types.repeat_interleave(crops.shape[1]))
+        return type_loss(logits.unflatten(0, crops.shape[:2]), types)
 
     def loss(self, crops: torch.Tensor, targets: torch.Tensor, types: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the loss of the second stage: cross entropy of the types plus the mean absolute error of the scores.
@@ -155,9 +156,8 @@ class MEON(nn.Module):
             targets: opinion scores, shape (N,).
         """
         logits, s = self.logits_and_qualities(crops.flatten(0, 1))
-        n = crops.shape[1]
-        error = LAMBDA * F.l1_loss((logits.softmax(1) * s).sum(1), targets.repeat_interleave(n))
-        return error if types is None else cross_entropy(logits, types.repeat_interleave(n)) + error
+        error = LAMBDA * F.l1_loss((logits.softmax(1) * s).sum(1), targets.repeat_interleave(crops.shape[1]))
+        return error if types is None else type_loss(logits.unflatten(0, crops.shape[:2]), types) + error
 
     @torch.no_grad()
     def rescale_output(self, mean: float, scale: float) -> None:
@@ -172,11 +172,6 @@ class MEON(nn.Module):
     def extra_repr(self) -> str:
         untrained = " (UNTRAINED: random weights)" if self.untrained else ""
         return f"parameters={Path(self.parameters_name).name!r}{untrained}, n_types={self.quality.fc2.out_channels}"
-
-
-def cross_entropy(logits: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-    """Returns the mean cross entropy of the patches whose type is known, 0 without any; shapes (P, T) and (P,)."""
-    return F.cross_entropy(logits, types, ignore_index=-1, reduction="sum") / (types >= 0).sum().clamp_min(1)
 
 
 def create_trunk() -> nn.Sequential:

@@ -72,7 +72,7 @@ class SCNN(nn.Module):
         if self.trunk.untrained:
             initialise(self)
         else:
-            path = parameters if isinstance(parameters, Path) else find_weights(parameters)
+            path = find_weights(parameters)
             load_strictly(self, own_names(read_state(path)), path)
 
     def features(self, image: torch.Tensor) -> torch.Tensor:

@@ -67,7 +67,7 @@ class TwoStream(nn.Module):
         features = len(self.towers) * LAYERS[-1][0]
         self.fc1, self.fc2, self.fc3 = nn.Linear(features, HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, 1)
         if not self.untrained:
-            path = parameters if isinstance(parameters, Path) else find_weights(parameters)
+            path = find_weights(parameters)
             load_strictly(self, read_state(path), path)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

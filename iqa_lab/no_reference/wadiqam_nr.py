@@ -72,7 +72,7 @@ class WaDIQaMNR(nn.Module):
                 nn.init.zeros_(self.importance.fc2.weight)
                 nn.init.ones_(self.importance.fc2.bias)
         else:
-            path = parameters if isinstance(parameters, Path) else find_weights(parameters)
+            path = find_weights(parameters)
             load_strictly(self, names_of_any_layout(read_parameters(path), weighted=weighted), path)
 
     @classmethod

@@ -30,23 +30,26 @@ class ImageSet:
         references: the reference of each, shared between the versions of one content; None without references.
         targets: opinion score of each.
         side: of the square crops, in pixels.
+        types: number of each one's distortion, int64, for a model that learns it as well; None for the others.
     """
 
     images: Sequence[torch.Tensor]
     references: Sequence[torch.Tensor] | None
     targets: np.ndarray | None
     side: int
+    types: np.ndarray | None = None
     criterion = "srocc"
 
     def batches(self, recipe: Recipe, random: np.random.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yields crops (B, P, 3, side, side) of the distorted images, of their references at the same places if there
-        are any, and the opinion scores (B,); B images in a step, P crops of each."""
+        are any, the opinion scores (B,), and the types (B,) if there are any; B images in a step, P crops of each."""
         order = random.permutation(len(self.images))
         sources = [self.images] if self.references is None else [self.images, self.references]
         for start in range(0, len(order), recipe.batch_size):
             batch = order[start:start + recipe.batch_size]
             cut = [cut_crops([source[i] for source in sources], self.side, recipe, random) for i in batch]
-            yield *map(torch.stack, zip(*cut)), torch.from_numpy(self.targets[batch])
+            labels = [self.targets] if self.types is None else [self.targets, self.types]
+            yield *map(torch.stack, zip(*cut)), *(torch.from_numpy(label[batch]) for label in labels)
 
     def validate(self, model: nn.Module) -> float:
         """Returns the SROCC of the images' scores."""
@@ -82,13 +85,16 @@ def cut_crops(images: Sequence[torch.Tensor], side: int, recipe: Recipe, random:
     return [crop.flip(-1) for crop in crops] if recipe.mirrored and random.random() < 0.5 else crops
 
 
-def load_images(database: Database, rows: np.ndarray, side: int, *, progress: bool = True) -> ImageSet:
-    """Returns some images of a database and their references; 3 bytes per pixel stay in memory.
+def load_images(database: Database, rows: np.ndarray, side: int, *, with_references: bool = True, with_types: bool = False,
+                progress: bool = True) -> ImageSet:
+    """Returns some images of a database; 3 bytes per pixel stay in memory.
 
     Args:
         database: with opinion scores.
         rows: positions of the images in its index.
         side: of the crops, in pixels.
+        with_references: read the references too, where the database has them.
+        with_types: number the distortions of the whole database in alphabetical order; -1 where none is named.
         progress: show a progress bar.
 
     Raises:
@@ -96,7 +102,7 @@ def load_images(database: Database, rows: np.ndarray, side: int, *, progress: bo
     """
     images = read_all([database.image_paths[row] for row in rows], side, progress=progress)
     references = None
-    if database.facts.kind == "FR":
+    if with_references and database.facts.kind == "FR":
         paths = [database.reference_paths[row] for row in rows]
         once = dict(zip(unique := sorted(set(paths)), read_all(unique, side, progress=False)))
         references = [once[path] for path in paths]
@@ -105,7 +111,8 @@ def load_images(database: Database, rows: np.ndarray, side: int, *, progress: bo
                 raise ValueError(f"Expected images of the size of their reference, got {tuple(image.shape)} and "
                                  f"{tuple(reference.shape)} for {database.image_paths[row]}; leave it out of the index.")
     targets = database.index["mos"].to_numpy(float)[rows] if database.index["mos"].notna().all() else None
-    return ImageSet(images, references, targets, side)
+    types = database.index["distortion"].astype("category").cat.codes.to_numpy(np.int64)[rows] if with_types else None
+    return ImageSet(images, references, targets, side, types)
 
 
 def read_all(paths: Sequence[Path], side: int, *, progress: bool) -> list[torch.Tensor]:

@@ -28,8 +28,6 @@ from iqa_lab.training.recipes import Recipe
 from iqa_lab.training.runs import describe_run, open_run, split_parts, write_results, write_whole
 
 OPTIMISERS = {"adam": torch.optim.Adam, "nadam": torch.optim.NAdam}
-#: How the samples of a part are made, by the recipe's ``samples``.
-LOADERS = {"patches": load_patches, "crops": load_images, "preferences": load_preferences}
 
 
 def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Path, *, progress: bool = True) -> dict:
@@ -63,8 +61,8 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
             open_run(folder, describe_run(model, database, recipe), database, parts)
         processes.wait_for_all()
         if not (folder / "report.json").is_file():
-            sets = {part: LOADERS[recipe.samples](database, np.flatnonzero(parts == part), model.patch_size,
-                                                  progress=progress and first) for part in PARTS}
+            sets = {part: load_part(model, database, np.flatnonzero(parts == part), recipe, progress=progress and first)
+                    for part in PARTS}
             run_epochs(model, sets, recipe, folder, progress=progress and first)
             if first:
                 direction = model.higher_is_better if recipe.samples == "preferences" else None
@@ -74,6 +72,15 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
     model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
     model.eval()
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def load_part(model: nn.Module, database: Database, rows: np.ndarray, recipe: Recipe, *, progress: bool) -> Samples:
+    """Returns the samples of some images, as the recipe wants them."""
+    if recipe.samples == "crops":
+        return load_images(database, rows, model.patch_size, with_references=getattr(model, "kind", "FR") != "NR",
+                           with_types=getattr(model, "n_types", 0) > 0, progress=progress)
+    load = {"patches": load_patches, "preferences": load_preferences}[recipe.samples]
+    return load(database, rows, model.patch_size, progress=progress)
 
 
 def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folder: Path, *, progress: bool) -> None:
