@@ -51,7 +51,7 @@ def metric(request, monkeypatch) -> torch.nn.Module:
 
 
 #: Networks without a pretrained backbone whose official parameters are nowhere at hand.
-RANDOM_PARAMETERS = {"deepqa", "wadiqam_fr", "diqam_fr", "pieapp"}
+RANDOM_PARAMETERS = {"deepqa", "wadiqam_fr", "diqam_fr", "pieapp", "iqacnnpp", "two_stream", "wadiqam_nr", "diqam_nr", "meon"}
 SMALL = {"pieapp": {"width": 0.125}}  # seconds instead of a minute and a half
 
 
@@ -215,14 +215,22 @@ NO_REFERENCE_VALUES = {
     "wadiqam_fr": "the authors' networks are not at hand; it has a slow twin",
     "diqam_fr": "as wadiqam_fr",
     "pieapp": "published values stand in test_pieapp.py, and are tested when the authors' file is given",
+    "iqacnnpp": "no trained network is published; it has a slow twin and the port's sizes",
+    "two_stream": "as iqacnnpp",
+    "wadiqam_nr": "the authors' networks are not at hand; it has a slow twin",
+    "diqam_nr": "as wadiqam_nr",
+    "meon": "the authors' network is not at hand; network, grid, vote and losses have twins, and the demo's graph one in its layout",
     "wnism": "parts of the authors' code were not found; stages have twins"}
+#: Chapters of systems that are here already.
+TO_BE_WRITTEN = {"26", "28"}
 
 
 def test_every_row_has_a_paper_a_chapter_and_reference_values():
     bibliography = (ROOT / "book" / "references.bib").read_text()
     for name, row in METRICS.items():
         assert re.search(r"@\w+\{" + row.paper + ",", bibliography), f"{name}: {row.paper} is not in references.bib"
-        assert list((ROOT / "notebooks").glob(f"{row.chapter}_*.ipynb")), f"{name}: no chapter {row.chapter}"
+        written = bool(list((ROOT / "notebooks").glob(f"{row.chapter}_*.ipynb")))
+        assert written != (row.chapter in TO_BE_WRITTEN), f"{name}: chapter {row.chapter} is {'' if written else 'not '}there"
         family = name.removesuffix("_live").removesuffix("_authors")  # niqe_live has its values in niqe.csv
         exists = (ROOT / "tests" / "reference_values" / f"{family}.csv").exists()
         assert exists != (name in NO_REFERENCE_VALUES), f"{name}: reference values {'exist' if exists else 'are missing'}"

@@ -161,4 +161,8 @@ WEIGHTS: dict[str, Weights] = {
         "web.ece.ucsb.edu/~ekta/projects/PieAPPv0.1/weights, the authors'; the same file in release v0.5.4 of "
         "github.com/photosynthesis-team/piq", "modified BSD-2, non-commercial use only",
         "the PieAPP dataset, human choices between two distorted images", size=273_506_320),
+    "eonss": Weights(
+        "eonss/EONSS_model.pt", "97d645169612499c0a949b423fbfa122f2b5614b2167e161b8203edfc55d51ac",
+        "github.com/icbcbicc/EONSS-demo at 7e481ce0", "BSD-2-Clause",
+        "millions of multiply distorted images with synthetic quality scores; no opinion scores", size=496_772),
 }

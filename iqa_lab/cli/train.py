@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from iqa_lab.cli.failure import fail
+from iqa_lab.training.recipes import RECIPES
 
 if TYPE_CHECKING:
     from torch import nn
 
     from iqa_lab.training.recipes import Recipe, RegressorRecipe
 
-MODEL = Annotated[str, typer.Argument(help="Model that can be trained: cnniqa, deepqa, wadiqam_fr, diqam_fr, pieapp, lpips, "
-                                           "lpips_squeeze, lpips_vgg, swdn_uniform_heads, swdn_uniform_heads_squeezenet, or a regressor on the features of brisque, bliinds2, "
-                                           "gm_log, cornia or hosa.")]
+MODEL = Annotated[str, typer.Argument(help=f"Model that can be trained: {', '.join(RECIPES)}.")]
 
 
 def train(
@@ -45,7 +44,8 @@ def train(
         if isinstance(recipe, RegressorRecipe):
             report, weights = run_regressor(model, database, recipe, output, epochs, device)
         else:
-            recipe = replace(recipe, epochs=epochs or recipe.epochs, precision=precision, compiled=compiled)
+            recipe = replace(recipe, epochs=epochs or recipe.epochs, precision=precision, compiled=compiled,
+                             options=recipe.options | types_of(model, database))
             report, weights = run_network(model, database, recipe, output, device, variant)
     except (OSError, ValueError, RuntimeError) as error:
         raise fail(error) from error
@@ -70,6 +70,14 @@ def run_network(model: str, database: str, recipe: Recipe, output: Path, device:
     torch.manual_seed(recipe.seed)
     return train_model(untrained_network(model, recipe, device, variant), load_database(database), recipe,
                        output), output / "weights.pt"
+
+
+def types_of(model: str, database: str) -> dict[str, int]:
+    """Returns the option n_types of a model that learns distortion types too, where the database names some."""
+    from iqa_lab import load_database
+
+    kinds = load_database(database).index["distortion"].nunique()
+    return {"n_types": kinds} if model == "iqacnnpp" or model == "meon" and kinds else {}
 
 
 def untrained_network(model: str, recipe: Recipe, device: str, variant: str) -> nn.Module:

@@ -89,8 +89,7 @@ class BIECON(nn.Module):
         """
         check_images(image, minimum_side=PATCH)
         patches = grid_patches(rgb_to_luma(image))
-        kept = take(patches, most_detailed(patches))
-        return self.score(self.features(kept)).to(image.dtype)
+        return self.score(self.features(take(patches, most_detailed(patches)))).to(image.dtype)
 
     def proxy_map(self, image: torch.Tensor) -> torch.Tensor:
         """Returns the local SSIM that the first stage expects of each patch, shape (N, H // 32, W // 32).
@@ -107,11 +106,8 @@ class BIECON(nn.Module):
         Args:
             patches: shape (N, P, C, 36, 36), RGB or gray in [0, 1]: 32 x 32 and the pixels around.
         """
-        parts = []
-        for chunk in patches.flatten(0, 1).split(CHUNK):
-            x = local_normalisation(255 * rgb_to_luma(chunk))
-            parts.append(self.trunk(x.to(self.trunk.conv1.weight.dtype)))
-        return torch.cat(parts).unflatten(0, patches.shape[:2])
+        normalised = local_normalisation(255 * rgb_to_luma(patches.flatten(0, 1))).to(self.trunk.conv1.weight.dtype)
+        return torch.cat([self.trunk(chunk) for chunk in normalised.split(CHUNK)]).unflatten(0, patches.shape[:2])
 
     def score(self, features: torch.Tensor) -> torch.Tensor:
         """Returns the score of each image, shape (N,), from the features (N, P, 128) of its patches."""

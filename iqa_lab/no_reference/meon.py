@@ -72,7 +72,7 @@ class MEON(nn.Module):
         super().__init__()
         if parameters is None:
             raise FileNotFoundError(NO_NETWORK)
-        self.parameters_name, self.untrained = str(parameters), parameters == "random"
+        self.parameters_name, self.untrained, self.n_types = str(parameters), parameters == "random", n_types
         self.trunk = create_trunk()
         self.distortion = create_head(HIDDEN_DISTORTION, n_types)
         self.quality = create_head(HIDDEN_QUALITY, n_types)
@@ -171,7 +171,7 @@ class MEON(nn.Module):
 
     def extra_repr(self) -> str:
         untrained = " (UNTRAINED: random weights)" if self.untrained else ""
-        return f"parameters={Path(self.parameters_name).name!r}{untrained}, n_types={self.quality.fc2.out_channels}"
+        return f"parameters={Path(self.parameters_name).name!r}{untrained}, n_types={self.n_types}"
 
 
 def create_trunk() -> nn.Sequential:

@@ -10,11 +10,16 @@ from iqa_lab.no_reference.brisque import BRISQUE
 from iqa_lab.no_reference.cnniqa import CNNIQA
 from iqa_lab.no_reference.cornia import CORNIA
 from iqa_lab.no_reference.diivine import DIIVINE
+from iqa_lab.no_reference.eonss import EONSS
 from iqa_lab.no_reference.gm_log import GMLOG
 from iqa_lab.no_reference.hosa import HOSA
 from iqa_lab.no_reference.ilniqe import ILNIQE
+from iqa_lab.no_reference.iqacnnpp import IQACNNpp
+from iqa_lab.no_reference.meon import MEON
 from iqa_lab.no_reference.niqe import NIQE
 from iqa_lab.no_reference.piqe import piqe
+from iqa_lab.no_reference.two_stream import TwoStream
+from iqa_lab.no_reference.wadiqam_nr import WaDIQaMNR
 from iqa_lab.systems.facts import Metric
 
 _NIQE = partial(Metric, kind="NR", higher_is_better=False, score_range=(0, math.inf), paper="mittal2013niqe", chapter="03")
@@ -24,6 +29,9 @@ _BRISQUE = partial(_REGRESSED, paper="mittal2012brisque", chapter="03")
 _BLIINDS2 = partial(Metric, kind="NR", higher_is_better=False, paper="saad2012bliinds2", chapter="12")
 _GM_LOG = partial(_REGRESSED, paper="xue2014gmlog", chapter="12")
 _CNNIQA = partial(Metric, kind="NR", score_range=(-math.inf, math.inf), paper="kang2014cnniqa", chapter="04")
+#: Networks that learn opinion scores; the direction is that of a MOS.
+_LEARNED = partial(Metric, kind="NR", higher_is_better=True, score_range=(-math.inf, math.inf))
+_WADIQAM_NR = partial(_LEARNED, paper="bosse2018wadiqam", chapter="26")
 
 NO_REFERENCE: dict[str, Metric] = {
     "brisque": _BRISQUE(partial(BRISQUE, parameters="brisque_livec"),
@@ -63,4 +71,19 @@ NO_REFERENCE: dict[str, Metric] = {
     "cnniqa_live": _CNNIQA(partial(CNNIQA, parameters="cnniqa_live", C=255.0, drop_last_patches=True),
                            higher_is_better=False,
                            configuration="public port's weights, trained on LIVE release 2 DMOS (file not shipped)"),
+    "iqacnnpp": _LEARNED(IQACNNpp, paper="kang2015simultaneous", chapter="26",
+                         configuration="gray, 32x32 patches, quality and one of 5 distortion types; no trained network is "
+                                       "published"),
+    "two_stream": _LEARNED(TwoStream, paper="yan2019twostream", chapter="26",
+                           configuration="reconstruction; RGB and Sobel magnitude, 32x32 patches; no trained network is "
+                                         "published"),
+    "wadiqam_nr": _WADIQAM_NR(WaDIQaMNR, configuration="RGB 0 to 255, all 32x32 patches, learned weights; the authors' "
+                                                       "networks are not shipped"),
+    "diqam_nr": _WADIQAM_NR(partial(WaDIQaMNR, weighted=False),
+                            configuration="as wadiqam_nr, all patches count the same"),
+    "meon": _LEARNED(MEON, paper="ma2018meon", chapter="28",
+                     configuration="RGB 0 to 255, 256x256 patches of stride 128, p . s; the authors' network is not at hand"),
+    "eonss": _LEARNED(EONSS, paper="wang2019eonss", chapter="28",
+                      configuration="RGB, 235x235 patches of stride 128; the authors' network, trained on synthetic scores "
+                                    "(file not shipped)"),
 }

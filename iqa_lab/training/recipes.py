@@ -142,6 +142,30 @@ RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
                        source="36 patches and Adam as commonly quoted; the authors' repository has no training code, and "
                               "batch and epochs are ours"),
     },
+    "wadiqam_nr": _WADIQAM_RECIPES,
+    "diqam_nr": _WADIQAM_RECIPES,
+    "iqacnnpp": {
+        "fast": Recipe(epochs=15, batch_size=4, learning_rate=1e-3, patches_per_image=32, samples="crops",
+                       source="reduced for CPUs: fewer epochs at ten times the rate"),
+        "full": Recipe(epochs=500, batch_size=4, learning_rate=1e-4, patches_per_image=32, samples="crops",
+                       source="port lidq92/CNNIQAplusplus: Adam, 1e-4, 128 patches a step, 500 epochs (main.py; 400 in "
+                              "config.yaml); random crops instead of all patches of the grid"),
+    },
+    "two_stream": {
+        "fast": Recipe(epochs=8, batch_size=4, learning_rate=1e-3, patches_per_image=16, samples="crops",
+                       source="reduced for CPUs: as full, with 8 epochs and half the crops"),
+        "full": Recipe(epochs=200, batch_size=4, learning_rate=1e-3, patches_per_image=32, samples="crops",
+                       source="unofficial port: Adam, 1e-3, 128 patches a step, 200 epochs; random crops instead of all "
+                              "patches of the grid"),
+    },
+    "meon": {
+        "fast": Recipe(epochs=30, batch_size=10, learning_rate=1e-3, patches_per_image=4, decay_epochs=15, samples="crops",
+                       mirrored=True, source="40 crops in a step as full; 30 epochs and a larger rate that falls"),
+        "full": Recipe(epochs=200, batch_size=40, learning_rate=1e-4, patches_per_image=1, decay_epochs=100,
+                       samples="crops", mirrored=True,
+                       source="Adam with a falling rate of 1e-4 and 40 crops in a step as commonly quoted; epochs and fall "
+                              "are ours"),
+    },
     "lpips": _LPIPS_RECIPES,
     "lpips_squeeze": _LPIPS_RECIPES,
     "lpips_vgg": _LPIPS_RECIPES,
