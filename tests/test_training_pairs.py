@@ -248,3 +248,38 @@ def test_a_network_without_references_gets_crops_and_the_types_of_the_whole_data
     assert crops.shape == (4, 2, 3, 32, 32) and targets.shape == (4,) and sorted(types.tolist()) == [-1, 0, 0, 1]
     loss = model.loss(crops / 255, targets.float(), types.clamp(max=0))
     assert loss.isfinite()
+
+
+class TwoGroups(Regression):
+    def parameter_groups(self):
+        return [{"params": [self.slope]}, {"params": [self.offset], "rate_ratio": 10}]
+
+
+def test_groups_have_their_own_rates_and_the_rate_falls_to_a_tenth(tmp_path, monkeypatch):
+    from iqa_lab.training import loop
+
+    rates, run_epoch = [], loop.run_epoch
+
+    def watched(model, optimiser, *rest):
+        loss = run_epoch(model, optimiser, *rest)
+        rates.append([group["lr"] for group in optimiser.param_groups])
+        return loss
+
+    monkeypatch.setattr(loop, "run_epoch", watched)
+    recipe = replace(CROPS, epochs=5, tenth_every=2, learning_rate=1e-3, optimiser="sgd", betas=(0.9, 0.0))
+    train(TwoGroups(), load_database("live_gblur_mini"), recipe, tmp_path, progress=False)
+    np.testing.assert_allclose(rates, [[1e-3, 1e-2]] * 2 + [[1e-4, 1e-3]] * 2 + [[1e-5, 1e-4]])
+
+
+def test_a_renewed_optimiser_forgets_its_second_group_after_the_first_epoch(tmp_path):
+    offsets = []
+
+    class Watched(TwoGroups):
+        def loss(self, *batch):
+            offsets.append(self.offset.item())
+            return super().loss(*batch)
+
+    recipe = replace(CROPS, epochs=3, batch_size=9, learning_rate=0.01, renewed_optimiser=True, chosen_on="test")
+    report = train(Watched(), load_database("live_gblur_mini"), recipe, tmp_path, progress=False)
+    assert offsets[0] != offsets[1] == offsets[2], "one step an epoch; the second and the third left it alone"
+    assert report["chosen_on"] == "test" and report["test_srocc"] == report["test_srocc_if_chosen_on_test"]

@@ -93,7 +93,10 @@ def untrained_network(model: str, recipe: Recipe, device: str, variant: str) -> 
         metric = create_metric(model, device)
         metric.heads.requires_grad_(True)
         return TwoAFC(metric)
-    return create_metric(model, device, parameters="random", **recipe.options)
+    network = create_metric(model, device, parameters="random", **recipe.options)
+    if recipe.trainable:
+        network.set_trainable(recipe.trainable)
+    return network
 
 
 def run_regressor(model: str, database: str, recipe: RegressorRecipe, output: Path, epochs: int | None,

@@ -9,10 +9,12 @@ from iqa_lab.no_reference.bliinds2 import BLIINDS2, first_channel
 from iqa_lab.no_reference.brisque import BRISQUE
 from iqa_lab.no_reference.cnniqa import CNNIQA
 from iqa_lab.no_reference.cornia import CORNIA
+from iqa_lab.no_reference.dbcnn import DBCNN
 from iqa_lab.no_reference.diivine import DIIVINE
 from iqa_lab.no_reference.eonss import EONSS
 from iqa_lab.no_reference.gm_log import GMLOG
 from iqa_lab.no_reference.hosa import HOSA
+from iqa_lab.no_reference.hyperiqa import HyperIQA
 from iqa_lab.no_reference.ilniqe import ILNIQE
 from iqa_lab.no_reference.iqacnnpp import IQACNNpp
 from iqa_lab.no_reference.meon import MEON
@@ -32,6 +34,8 @@ _CNNIQA = partial(Metric, kind="NR", score_range=(-math.inf, math.inf), paper="k
 #: Networks that learn opinion scores; the direction is that of a MOS.
 _LEARNED = partial(Metric, kind="NR", higher_is_better=True, score_range=(-math.inf, math.inf))
 _WADIQAM_NR = partial(_LEARNED, paper="bosse2018wadiqam", chapter="26")
+_DBCNN = partial(_LEARNED, paper="zhang2020dbcnn", chapter="28")
+_HYPERIQA = partial(_LEARNED, paper="su2020hyperiqa", chapter="32")
 
 NO_REFERENCE: dict[str, Metric] = {
     "brisque": _BRISQUE(partial(BRISQUE, parameters="brisque_livec"),
@@ -86,4 +90,11 @@ NO_REFERENCE: dict[str, Metric] = {
     "eonss": _LEARNED(EONSS, paper="wang2019eonss", chapter="28",
                       configuration="RGB, 235x235 patches of stride 128; the authors' network, trained on synthetic scores "
                                     "(file not shipped)"),
+    "dbcnn": _DBCNN(DBCNN, configuration="VGG-16 relu5_3 times the authors' S-CNN, bilinear pooling; no trained head at hand"),
+    "dbcnn_efficientnet_lite0": _DBCNN(partial(DBCNN, backbone="efficientnet_lite0", layer="head"),
+                                       configuration="as dbcnn, with EfficientNet-Lite0: not the paper's network"),
+    "hyperiqa": _HYPERIQA(HyperIQA, configuration="ResNet-50, grid of 25 crops of 224x224; the authors' network is not shipped"),
+    "hyperiqa_efficientnet_lite0": _HYPERIQA(
+        partial(HyperIQA, backbone="efficientnet_lite0", layers=("block2", "block4", "block10", "block15"), crops_per_side=3),
+        configuration="as hyperiqa, with EfficientNet-Lite0 and 9 crops: not the paper's network"),
 }

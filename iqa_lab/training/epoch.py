@@ -52,8 +52,10 @@ def run_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, samples: Sampl
         raise ValueError(f"Expected an epoch from 0 to {recipe.epochs - 1}, as the recipe has them, got {epoch}.")
     device = next(model.parameters()).device
     random = np.random.default_rng([recipe.seed, epoch])
+    rate = recipe.learning_rate * min(1, (recipe.epochs - epoch) / (recipe.decay_epochs + 1))
+    rate *= 0.1**(epoch // recipe.tenth_every) if recipe.tenth_every else 1
     for group in optimiser.param_groups:
-        group["lr"] = recipe.learning_rate * min(1, (recipe.epochs - epoch) / (recipe.decay_epochs + 1))
+        group["lr"] = rate * group.get("rate_ratio", 1)
     learned = [p for group in optimiser.param_groups for p in group["params"]]
     loss_of = torch.compile(model.loss) if recipe.compiled else model.loss
     losses = []

@@ -27,7 +27,8 @@ from iqa_lab.training.preferences import load_preferences
 from iqa_lab.training.recipes import Recipe
 from iqa_lab.training.runs import describe_run, open_run, split_parts, write_results, write_whole
 
-OPTIMISERS = {"adam": torch.optim.Adam, "nadam": torch.optim.NAdam}
+OPTIMISERS = {"adam": torch.optim.Adam, "nadam": torch.optim.NAdam,
+              "sgd": lambda groups, lr, betas, **rest: torch.optim.SGD(groups, lr, momentum=betas[0], **rest)}
 
 
 def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Path, *, progress: bool = True) -> dict:
@@ -87,12 +88,13 @@ def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folde
     """Trains from the checkpoint on, if there is one, and leaves the best epoch's weights in weights.pt and the model."""
     targets, criterion, first = sets["train"].targets, sets["train"].criterion, processes.rank() == 0
     mean, scale = target_scaling(model, targets)
-    optimiser = OPTIMISERS[recipe.optimiser]([p for p in model.parameters() if p.requires_grad], recipe.learning_rate,
-                                             betas=recipe.betas, weight_decay=recipe.weight_decay)
+    optimiser = create_optimiser(model, recipe)
     history, best = load_checkpoint(folder / "checkpoint.pt", model, optimiser)
     processes.equalise(model)
     for epoch in tqdm(range(len(history), recipe.epochs), initial=len(history), total=recipe.epochs, unit="epoch",
                       desc="training", disable=not progress):
+        if recipe.renewed_optimiser and epoch:
+            optimiser = create_optimiser(model, recipe, first_group_alone=True)
         loss = run_epoch(model, optimiser, sets["train"], (mean, scale), recipe, epoch)
         processes.equalise(model)
         reached = {f"{part}_{criterion}": sets[part].validate(model) for part in ("validation", "test")}
@@ -108,6 +110,17 @@ def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folde
         model.rescale_output(mean, scale)
     if first:
         write_whole(folder / "weights.pt", lambda path: torch.save(model.state_dict(), path))
+
+
+def create_optimiser(model: nn.Module, recipe: Recipe, *, first_group_alone: bool = False) -> torch.optim.Optimizer:
+    """Returns the recipe's optimiser of what can be trained, in the model's own ``parameter_groups()`` if it has such.
+
+    A group may say by ``rate_ratio`` how many times the learning rate it has.
+    """
+    groups = model.parameter_groups() if hasattr(model, "parameter_groups") else [
+        {"params": [p for p in model.parameters() if p.requires_grad]}]
+    return OPTIMISERS[recipe.optimiser](groups[:1] if first_group_alone else groups, recipe.learning_rate, betas=recipe.betas,
+                                        weight_decay=recipe.weight_decay)
 
 
 def best_epoch(history: list[dict], recipe: Recipe) -> dict:
@@ -141,5 +154,6 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
         return [], None
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
+    if len(optimiser.param_groups) == len(state["optimiser"]["param_groups"]):  # else it is made anew
+        optimiser.load_state_dict(state["optimiser"])
     return state["history"], state["best"]

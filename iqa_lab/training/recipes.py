@@ -19,14 +19,18 @@ class Recipe:
         seed: decides the split, the first weights, the order of the samples, crops and dropout.
         samples: "patches" (of the grid, each with its image's opinion score), "crops" (of whole images and their
             references) or "preferences" (comparisons of two versions of a reference).
-        optimiser: "adam" or "nadam".
+        optimiser: "adam", "nadam" or "sgd", whose momentum is the first of ``betas``.
         betas, weight_decay: of the optimiser.
         decay_epochs: how many of the last epochs the learning rate falls in, in equal steps towards 0.
+        tenth_every: after how many epochs the learning rate falls to a tenth, again and again; 0 for never.
         mirrored: flip half of the images from left to right.
         comparisons_per_epoch: how many comparisons are drawn for each epoch; None for all.
         options: of the model, as :func:`iqa_lab.create_metric` takes them.
         precision: "float32", or "bfloat16" for mixed precision.
         compiled: let torch.compile translate the loss first.
+        trainable: what of the model learns, as its ``set_trainable`` takes it; "" for what does at first.
+        renewed_optimiser: repeats a slip in the code of HyperIQA: the optimiser is made anew in each epoch, and from the
+            second one on without its groups behind the first.
         chosen_on: "validation" chooses the epoch honestly; "test" repeats authors who reported their best test epoch.
     """
 
@@ -41,11 +45,14 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     decay_epochs: int = 0
+    tenth_every: int = 0
     mirrored: bool = False
     comparisons_per_epoch: int | None = None
     options: dict[str, object] = field(default_factory=dict)
     precision: str = "float32"
     compiled: bool = False
+    trainable: str = ""
+    renewed_optimiser: bool = False
     chosen_on: str = "validation"
 
 
@@ -115,6 +122,27 @@ _WADIQAM_RECIPES = {
     "full": Recipe(epochs=3000, **_WADIQAM, source="paper (not at hand; by the specification): 32 new patches of each image in "
                                                    "every epoch, four images in a step"),
 }
+_DBCNN_RECIPES = {
+    "fast": Recipe(epochs=10, batch_size=8, learning_rate=1e-3, patches_per_image=1, samples="crops", mirrored=True,
+                   decay_epochs=5, options={"patch_size": 224},
+                   source="reduced for CPUs: the last layer alone, Adam, fewer epochs and crops of 224"),
+    "full": Recipe(epochs=50, batch_size=8, learning_rate=1e-5, patches_per_image=1, samples="crops", mirrored=True,
+                   weight_decay=5e-4, trainable="all",
+                   source="second stage of the authors' DBCNN.py at 16c3156; start it from the weights of the first stage "
+                          "(SGD, rate 1e-3, momentum 0.9, last layer alone), or from random ones in one stage"),
+}
+_HYPERIQA = dict(samples="crops", patches_per_image=25, mirrored=True, weight_decay=5e-4, learning_rate=2e-5, batch_size=4,
+                 trainable="all")
+_HYPERIQA_RECIPES = {
+    "fast": Recipe(epochs=10, batch_size=8, learning_rate=1e-3, patches_per_image=2, samples="crops", mirrored=True,
+                   weight_decay=5e-4, decay_epochs=5,
+                   source="reduced for CPUs: backbone frozen, fewer crops and epochs, a larger rate"),
+    "full": Recipe(epochs=15, tenth_every=5, **_HYPERIQA,
+                   source="paper, by the specification: 100 crops in a step (96 there), those of 4 images"),
+    "authors": Recipe(epochs=16, renewed_optimiser=True, chosen_on="test", **_HYPERIQA,
+                      source="what the authors' code does: optimiser made anew, hyper network trained in the first epoch "
+                             "alone, a rate of the backbone that never falls, best epoch on the test images"),
+}
 
 RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
     "cnniqa": {
@@ -166,6 +194,10 @@ RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
                        source="Adam with a falling rate of 1e-4 and 40 crops in a step as commonly quoted; epochs and fall "
                               "are ours"),
     },
+    "dbcnn": _DBCNN_RECIPES,
+    "dbcnn_efficientnet_lite0": _DBCNN_RECIPES,
+    "hyperiqa": _HYPERIQA_RECIPES,
+    "hyperiqa_efficientnet_lite0": _HYPERIQA_RECIPES,
     "lpips": _LPIPS_RECIPES,
     "lpips_squeeze": _LPIPS_RECIPES,
     "lpips_vgg": _LPIPS_RECIPES,
