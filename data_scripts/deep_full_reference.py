@@ -8,6 +8,7 @@ gblur/ of LIVE release 2. Runs are kept in the cache, and resumed. It writes
   system (recipe "fast") has learned from the training part, its epoch was chosen on the validation part; the others have
   seen no image of it. 2AFC: comparisons derived from the ratings, who rated both versions of a content prefers the one
   with the higher rating.
+- results/srij_summary.csv: median, smallest and largest value over the splits, and what all of them took together.
 - results/deep_full_reference.csv: all images of SRIJ (systems that were not trained on it), LIVE blur and TID2013, with
   bootstrap intervals of SROCC over contents (images of TID2013, which show one content). Of a trained system, the network
   of the split with the median SROCC.
@@ -141,8 +142,24 @@ def rows_of_trained(name: str, databases: dict[str, Database], pairs: pd.DataFra
     return splits, [sorted(rows, key=lambda row: row["srocc"])[len(rows) // 2] for rows in others.values()]
 
 
-def replace_rows(file: Path, new: Iterable[dict]) -> None:
-    """Writes the table with the rows of one system replaced, in the order of this script."""
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row for each system: medians over the splits, with the smallest and the largest SROCC and 2AFC."""
+    table = table.reindex(columns=table.columns.union(["cpu_minutes", "test_srocc_if_chosen_on_test"], sort=False))
+    rows = []
+    for (name, trained), part in table.groupby(["system", "trained"], sort=False):
+        row = {"system": name, "trained": trained, "splits": len(part)}
+        for criterion in ("srocc", "2afc"):
+            row |= {criterion: part[criterion].median(), f"{criterion}_min": part[criterion].min(),
+                    f"{criterion}_max": part[criterion].max()}
+        claims = part.filter(like="_if_chosen_on_test").bfill(axis=1).iloc[:, 0]
+        row |= {"plcc": part["plcc"].median(), "krocc": part["krocc"].median(),
+                "criterion_if_chosen_on_test": claims.median(), "cpu_minutes": part["cpu_minutes"].sum(min_count=1)}
+        rows.append(row | part.iloc[0][["index_sha256", "device", "commit", "date"]].to_dict())
+    return pd.DataFrame(rows)
+
+
+def replace_rows(file: Path, new: Iterable[dict]) -> pd.DataFrame:
+    """Writes the table with the rows of one system replaced, in the order of this script, and returns it."""
     table = pd.DataFrame(new).assign(torch=torch.__version__, device="cpu", commit=commit(), date=date.today().isoformat())
     if file.is_file():
         old, key = pd.read_csv(file), ["system", "trained"]
@@ -151,6 +168,7 @@ def replace_rows(file: Path, new: Iterable[dict]) -> None:
     table = table.sort_values(["trained", "system"], key=lambda column: column.map(order) if column.name == "system" else column,
                               kind="stable")
     table.to_csv(file, index=False, float_format="%.5g")
+    return table
 
 
 def commit() -> str:
@@ -172,7 +190,8 @@ def main() -> None:
     for name, rows_of in [*((name, rows_of_given) for name in arguments.given),
                           *((name, rows_of_trained) for name in arguments.trained)]:
         splits, whole = rows_of(name, databases, pairs)
-        replace_rows(RESULTS / "splits" / "srij.csv", splits)
+        table = replace_rows(RESULTS / "splits" / "srij.csv", splits)
+        summary(table).to_csv(RESULTS / "srij_summary.csv", index=False, float_format="%.4g")
         replace_rows(RESULTS / "deep_full_reference.csv", whole)
         print(pd.DataFrame(splits)[["system", "srocc", "2afc"]].round(3).to_string(), flush=True)
 
