@@ -73,6 +73,8 @@ class FeatureExtractor(nn.Module):
             ValueError: an image that is too small for the layers.
         """
         check_images(image)
+        # Not in torch.channels_last, though up to 1.8 times as fast on a CPU: maps would depend on the place in the batch,
+        # and identical images would not have the distance 0.
         x = (image.to(self.mean.dtype) - self.mean) / self.std  # one gray channel becomes three
         found = {}
         for name, layer in self.network.items():
