@@ -25,7 +25,7 @@ def network(*, trained: bool = True, width: float = SMALL, **options) -> DeepBQA
     torch.manual_seed(0)
     model = DeepBQA(parameters="random", width=width, **options).double().eval()
     if trained:
-        torch.nn.init.normal_(model.sensitivity.map.weight, std=0.3)
+        torch.nn.init.normal_(model.sensitivity.map.weight, std=5)
     return model
 
 
@@ -83,7 +83,7 @@ def test_the_loss_is_that_of_the_slides(tv_weight):
     variation = np.mean(np.hypot(g_x, g_y)**3)
     scores = model(crops.flatten(0, 1)).detach().view(2, 3).numpy()
     expected = 1e3 * np.mean((scores - targets.numpy()[:, None])**2) + tv_weight * variation
-    assert variation > 1e-3 and model.loss(crops, targets).item() == pytest.approx(expected, rel=1e-9)
+    assert variation > 0.1 and model.loss(crops, targets).item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_weight_of_the_variation_smooths_the_sensitivity():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from functools import partial
 
+from iqa_lab.no_reference.biecon import BIECON
 from iqa_lab.no_reference.bliinds2 import BLIINDS2, first_channel
 from iqa_lab.no_reference.brisque import BRISQUE
 from iqa_lab.no_reference.cnniqa import CNNIQA
 from iqa_lab.no_reference.cornia import CORNIA
 from iqa_lab.no_reference.dbcnn import DBCNN
+from iqa_lab.no_reference.deepbqa import DeepBQA
 from iqa_lab.no_reference.diivine import DIIVINE
+from iqa_lab.no_reference.diqa import DIQA
 from iqa_lab.no_reference.eonss import EONSS
 from iqa_lab.no_reference.gm_log import GMLOG
 from iqa_lab.no_reference.hosa import HOSA
@@ -97,4 +100,10 @@ NO_REFERENCE: dict[str, Metric] = {
     "hyperiqa_efficientnet_lite0": _HYPERIQA(
         partial(HyperIQA, backbone="efficientnet_lite0", layers=("block2", "block4", "block10", "block15"), crops_per_side=3),
         configuration="as hyperiqa, with EfficientNet-Lite0 and 9 crops: not the paper's network"),
+    "biecon": _LEARNED(BIECON, paper="kim2017biecon", chapter="27",
+                       configuration="the authors' release, mean pooling; no trained network is published"),
+    "diqa": _LEARNED(DIQA, paper="kim2019diqa", chapter="27",
+                     configuration="reconstruction from two ports and slides; no trained network is published"),
+    "deepbqa": _LEARNED(DeepBQA, paper="kim2018deepbqa", chapter="27",
+                        configuration="reconstruction from slides, DIQA's layers, w_TV 0.01; no trained network is published"),
 }

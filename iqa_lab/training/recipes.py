@@ -122,6 +122,14 @@ _WADIQAM_RECIPES = {
     "full": Recipe(epochs=3000, **_WADIQAM, source="paper (not at hand; by the specification): 32 new patches of each image in "
                                                    "every epoch, four images in a step"),
 }
+_DIQA = dict(batch_size=4, samples="crops", optimiser="nadam", mirrored=True)
+_DIQA_RECIPES = {
+    "fast": Recipe(epochs=12, learning_rate=5e-4, patches_per_image=2, decay_epochs=4, options={"width": 0.33}, **_DIQA,
+                   source="reduced for CPUs: second stage alone, 12 epochs, 2 crops, a third of the channels, a larger rate"),
+    "full": Recipe(epochs=300, learning_rate=2e-4, patches_per_image=3, **_DIQA,
+                   source="second stage: Nadam 2e-4 as a public notebook quotes the paper, 300 epochs as an unofficial port, "
+                          "which takes its best test epoch; DeepBQA's own recipe is not known"),
+}
 _DBCNN_RECIPES = {
     "fast": Recipe(epochs=10, batch_size=8, learning_rate=1e-3, patches_per_image=1, samples="crops", mirrored=True,
                    decay_epochs=5, options={"patch_size": 224},
@@ -198,6 +206,18 @@ RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
     "dbcnn_efficientnet_lite0": _DBCNN_RECIPES,
     "hyperiqa": _HYPERIQA_RECIPES,
     "hyperiqa_efficientnet_lite0": _HYPERIQA_RECIPES,
+    "biecon": {
+        "fast": Recipe(epochs=15, batch_size=8, learning_rate=3e-4, patches_per_image=40, samples="crops", mirrored=True,
+                       weight_decay=2e-4, decay_epochs=5, options={"width": 0.25},
+                       source="reduced for CPUs: second stage alone, 15 epochs, 40 crops of which 32 are kept, a quarter of "
+                              "the channels, a larger rate"),
+        "full": Recipe(epochs=100, batch_size=8, learning_rate=1e-5, patches_per_image=384, samples="crops", mirrored=True,
+                       weight_decay=2e-4,
+                       source="second stage of the authors' release; theirs takes the whole grid (384 patches of a LIVE "
+                              "image), decays weights but no bias, and reports its best test epoch"),
+    },
+    "diqa": _DIQA_RECIPES,
+    "deepbqa": _DIQA_RECIPES,
     "lpips": _LPIPS_RECIPES,
     "lpips_squeeze": _LPIPS_RECIPES,
     "lpips_vgg": _LPIPS_RECIPES,
