@@ -8,7 +8,7 @@ on the test part; once for a model to use (:func:`train_regressor`), or over man
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from joblib import parallel_config
 from numpy.typing import ArrayLike
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVR
 from torch import nn
@@ -23,12 +24,13 @@ from torch import nn
 from iqa_lab.databases import Database, quality
 from iqa_lab.evaluation.protocols import agreement
 from iqa_lab.evaluation.splits import content_folds, content_splits
-from iqa_lab.no_reference.regression import SupportVectorRegressor, scale_features
+from iqa_lab.no_reference.regression import create_regressor, scale_features
 from iqa_lab.training.features import cached_features, code_version
 from iqa_lab.training.recipes import RegressorRecipe
 from iqa_lab.training.runs import describe_run, open_run, split_parts, write_results, write_whole
 
 WORST = 100  # of the scale that every regressor is fitted to; 0 is the best
+MOST_ROWS = 4000  # crops that one regressor learns from: the time of libsvm grows with their square
 
 
 def train_regressor(metric: nn.Module, database: Database, recipe: RegressorRecipe, folder: str | Path, *,
@@ -39,7 +41,8 @@ def train_regressor(metric: nn.Module, database: Database, recipe: RegressorReci
     ``regressor.npz``, fitted to the training part; ``create_metric(name, parameters=Path(...))`` uses it.
 
     Args:
-        metric: made by ``create_metric(name, device, parameters="untrained")``.
+        metric: made by ``create_metric(name, device, parameters="untrained")``; one with several regressors says by
+            ``parts`` how many features each takes.
         database: with human scores.
         recipe: a row of ``RECIPES``, or a changed copy.
         folder: where the run is kept.
@@ -52,72 +55,121 @@ def train_regressor(metric: nn.Module, database: Database, recipe: RegressorReci
     targets = opinion_targets(database)
     parts = split_parts(database, recipe.seed)
     parts[parts == "validation"] = "train"  # the cross-validation takes its folds from the training part
+    widths = getattr(metric, "parts", ())
     config = describe_run(metric, database, recipe) | {"features_sha256": code_version(metric)}
     open_run(folder, config, database, parts)
     if not (folder / "report.json").is_file():
         features = cached_features(metric, database.image_paths, progress=progress)
         train, test = (np.flatnonzero(parts == part) for part in ("train", "test"))
-        arrays, search = fit_regressor(features[train], targets[train], database.index["content"].iloc[train], recipe)
+        arrays, search = fit_regressor(features[train], targets[train], database.index["content"].iloc[train], recipe,
+                                       parts=widths)
         search.to_csv(folder / "search.csv", index=False)
         write_whole(folder / "regressor.npz", lambda path: _save(path, arrays))
         write_results(folder, database, parts, predict(arrays, features[test]), best_pair(search), higher_is_better=False)
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
-def repeated_splits(features: np.ndarray, database: Database, recipe: RegressorRecipe, *,
-                    n_splits: int = 10) -> Iterator[dict]:
+def repeated_splits(features: np.ndarray, database: Database, recipe: RegressorRecipe, *, n_splits: int = 10,
+                    parts: Sequence[int] = ()) -> Iterator[dict]:
     """Yields the agreement on the test part of content-disjoint 80 : 20 splits, each with its own parameter search.
 
     Args:
-        features: of every image of the index, shape (n, D).
+        features: of every image of the index, as :func:`fit_regressor`.
         database: with human scores.
         recipe: its seed decides splits and folds.
         n_splits: how many.
+        parts: as :func:`fit_regressor`.
     """
     targets, contents = opinion_targets(database), database.index["content"]
     opinions = quality(database, database.index["mos"].to_numpy(float))
     for train, test in content_splits(contents, n_splits=n_splits, seed=recipe.seed):
-        arrays, search = fit_regressor(features[train], targets[train], contents.iloc[train], recipe)
+        arrays, search = fit_regressor(features[train], targets[train], contents.iloc[train], recipe, parts=parts)
         yield agreement(-predict(arrays, features[test]), opinions[test]) | best_pair(search)
 
 
-def fit_regressor(features: np.ndarray, targets: np.ndarray, contents: ArrayLike,
-                  recipe: RegressorRecipe) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+def fit_regressor(features: np.ndarray, targets: np.ndarray, contents: ArrayLike, recipe: RegressorRecipe, *,
+                  parts: Sequence[int] = ()) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Returns the arrays of a fitted regressor, and the table of the parameter search.
 
     Args:
-        features: shape (n, D).
+        features: shape (n, D), or (n, P, D) of P crops of each image, of which each has its image's target.
         targets: shape (n,), 0 to 100, lower is better.
         contents: of each row; those of one content stay in one fold.
         recipe: kernel, grid and folds.
+        parts: how many features each of several regressors takes, whose mean is the score; none for one of all features.
 
     Returns:
-        What :class:`iqa_lab.no_reference.regression.SupportVectorRegressor` takes; and C, gamma and the mean absolute
-        error of each pair of the grid over the folds.
+        What :func:`iqa_lab.no_reference.regression.create_regressor` takes; and the parameters and the mean absolute
+        error of each place of the grid over the folds, with the number of the part where there are some.
     """
+    if not parts:
+        return fit_one(features, targets, contents, recipe)
+    columns = np.split(features, np.cumsum(parts)[:-1], axis=-1)
+    fitted = [fit_one(some, targets, contents, recipe) for some in columns]
+    arrays = {f"{k}.{name}": array for k, (found, _) in enumerate(fitted) for name, array in found.items()}
+    return arrays, pd.concat([search.assign(part=k) for k, (_, search) in enumerate(fitted)], ignore_index=True)
+
+
+def fit_one(features: np.ndarray, targets: np.ndarray, contents: ArrayLike,
+            recipe: RegressorRecipe) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Returns what :func:`fit_regressor` does, without parts."""
+    if features.ndim == 3:
+        features, targets, contents = crop_rows(features, targets, contents)
     x, scaling = features.astype(np.float64), {}
     if recipe.scaled:
         scaling = {"feature_min": x.min(0), "feature_max": x.max(0)}
         x = scale_features(*map(torch.from_numpy, (x, *scaling.values()))).numpy()
     linear = recipe.kernel == "linear"
     inputs = x @ x.T if linear else x  # with the products at hand a fit costs n^2 instead of n^2 D
-    estimator = SVR(kernel="precomputed" if linear else recipe.kernel, epsilon=recipe.epsilon)
-    grid = {"C": recipe.C} if linear else {"C": recipe.C, "gamma": recipe.gamma}
     folds = content_folds(contents, n_folds=recipe.folds, seed=recipe.seed)
-    search = GridSearchCV(estimator, grid, scoring="neg_mean_absolute_error", cv=folds, n_jobs=-1)
+    search = GridSearchCV(*estimator_and_grid(recipe), scoring="neg_mean_absolute_error", cv=folds, n_jobs=-1)
     with parallel_config("threading"):  # libsvm lets other threads run, and they need no copy of the features
         search.fit(inputs, targets)
-    svr = search.best_estimator_
-    arrays = {"weights": svr.dual_coef_[0] @ x[svr.support_]} if linear else {
-        "support_vectors": svr.support_vectors_, "coefficients": svr.dual_coef_[0],
-        "gamma": np.array(search.best_params_["gamma"])}
-    arrays |= {"bias": np.array(svr.intercept_[0]), **scaling}
+    fitted = search.best_estimator_
+    if recipe.kernel == "pls":
+        arrays = {"weights": fitted.coef_[0], "bias": fitted.predict(np.zeros((1, x.shape[1]))).reshape(())}
+    else:
+        arrays = {"weights": fitted.dual_coef_[0] @ x[fitted.support_]} if linear else {
+            "support_vectors": fitted.support_vectors_, "coefficients": fitted.dual_coef_[0],
+            "gamma": np.array(search.best_params_["gamma"])}
+        arrays["bias"] = np.array(fitted.intercept_[0])
     table = pd.DataFrame(search.cv_results_["params"])
-    return arrays, table.assign(mean_absolute_error=-search.cv_results_["mean_test_score"])
+    return arrays | scaling, table.assign(mean_absolute_error=-search.cv_results_["mean_test_score"])
+
+
+def estimator_and_grid(recipe: RegressorRecipe) -> tuple[SVR | PLSRegression, dict[str, tuple]]:
+    """Returns scikit-learn's estimator, and the values of its parameters to search."""
+    if recipe.kernel == "pls":
+        return PLSRegression(scale=False), {"n_components": recipe.components}
+    linear = recipe.kernel == "linear"
+    estimator = SVR(kernel="precomputed" if linear else recipe.kernel, epsilon=recipe.epsilon)
+    return estimator, {"C": recipe.C} if linear else {"C": recipe.C, "gamma": recipe.gamma}
+
+
+def crop_rows(features: np.ndarray, targets: np.ndarray, contents: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns one row for each crop, with the target and the content of its image.
+
+    Of many images only some crops are taken, at most about ``MOST_ROWS`` in all, other places from image to image.
+
+    Args:
+        features: shape (n, P, D).
+        targets, contents: of the n images.
+    """
+    n, crops, _ = features.shape
+    taken = min(crops, max(1, MOST_ROWS // n))
+    places = (np.arange(n)[:, None] + np.arange(taken) * crops // taken) % crops  # n, taken
+    rows = features[np.arange(n)[:, None], places].reshape(n * taken, -1)
+    return rows, np.repeat(targets, taken), np.repeat(np.asarray(contents), taken)
 
 
 def best_pair(search: pd.DataFrame) -> dict[str, float]:
-    """Returns the row of the parameter search with the smallest error, whose C and gamma the regressor has."""
+    """Returns the row of the parameter search with the smallest error, whose C and gamma the regressor has.
+
+    Of several regressors it is the number of them, and the mean of their smallest errors.
+    """
+    if "part" in search:
+        errors = search.groupby("part")["mean_absolute_error"].min()
+        return {"parts": len(errors), "mean_absolute_error": errors.mean()}
     return search.loc[search["mean_absolute_error"].idxmin()].to_dict()
 
 
@@ -136,7 +188,7 @@ def opinion_targets(database: Database) -> np.ndarray:
 
 def predict(arrays: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
     """Returns the scores of the fitted regressor, shape (n,), computed as users of the model will."""
-    return SupportVectorRegressor(arrays)(torch.from_numpy(features)).numpy()
+    return create_regressor(arrays)(torch.from_numpy(features)).numpy()
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
