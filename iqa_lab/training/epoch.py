@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -77,7 +77,7 @@ def run_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, samples: Sampl
     return torch.stack(losses).float().mean().item()
 
 
-def number_format(precision: str, device: torch.device) -> nullcontext | torch.autocast:
+def number_format(precision: str, device: torch.device) -> AbstractContextManager:
     """Returns the context in which a network computes: float32, or mixed with "bfloat16".
 
     The latter has the range of float32, so that no loss must be scaled as with half precision.
