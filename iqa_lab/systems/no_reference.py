@@ -13,6 +13,7 @@ from iqa_lab.no_reference.cornia import CORNIA
 from iqa_lab.no_reference.dbcnn import DBCNN
 from iqa_lab.no_reference.deepbqa import DeepBQA
 from iqa_lab.no_reference.diivine import DIIVINE
+from iqa_lab.no_reference.dipiq import DipIQ
 from iqa_lab.no_reference.diqa import DIQA
 from iqa_lab.no_reference.eonss import EONSS
 from iqa_lab.no_reference.gm_log import GMLOG
@@ -21,8 +22,10 @@ from iqa_lab.no_reference.hyperiqa import HyperIQA
 from iqa_lab.no_reference.ilniqe import ILNIQE
 from iqa_lab.no_reference.iqacnnpp import IQACNNpp
 from iqa_lab.no_reference.meon import MEON
+from iqa_lab.no_reference.nima import NIMA
 from iqa_lab.no_reference.niqe import NIQE
 from iqa_lab.no_reference.piqe import piqe
+from iqa_lab.no_reference.pqr import PQR
 from iqa_lab.no_reference.two_stream import TwoStream
 from iqa_lab.no_reference.wadiqam_nr import WaDIQaMNR
 from iqa_lab.systems.facts import Metric
@@ -39,6 +42,9 @@ _LEARNED = partial(Metric, kind="NR", higher_is_better=True, score_range=(-math.
 _WADIQAM_NR = partial(_LEARNED, paper="bosse2018wadiqam", chapter="26")
 _DBCNN = partial(_LEARNED, paper="zhang2020dbcnn", chapter="28")
 _HYPERIQA = partial(_LEARNED, paper="su2020hyperiqa", chapter="32")
+_NIMA = partial(_LEARNED, paper="talebi2018nima", chapter="31")
+_PQR = partial(_LEARNED, paper="zeng2017pqr", chapter="31")
+_DIPIQ = partial(_LEARNED, paper="ma2017dipiq", chapter="29")
 
 NO_REFERENCE: dict[str, Metric] = {
     "brisque": _BRISQUE(partial(BRISQUE, parameters="brisque_livec"),
@@ -106,4 +112,14 @@ NO_REFERENCE: dict[str, Metric] = {
                      configuration="reconstruction from two ports and slides; no trained network is published"),
     "deepbqa": _LEARNED(DeepBQA, paper="kim2018deepbqa", chapter="27",
                         configuration="reconstruction from slides, DIQA's layers, w_TV 0.01; no trained network is published"),
+    "nima": _NIMA(NIMA, configuration="VGG-16 fc7, squeezed to 224x224, mean of 10 bins; no trained network is published"),
+    "nima_efficientnet_lite0": _NIMA(partial(NIMA, backbone="efficientnet_lite0", squeezed=False),
+                                     configuration="EfficientNet-Lite0, whole image: neither the paper's network nor its input"),
+    "pqr": _PQR(PQR, configuration="S_CNN, RGB, 64x64 patches, 5 anchors, linear regression; no trained network is published"),
+    "pqr_efficientnet_lite0": _PQR(
+        partial(PQR, backbone="efficientnet_lite0"),
+        configuration="as pqr, with EfficientNet-Lite0 and 224x224 crops of stride 64: not the paper's network"),
+    "dipiq": _DIPIQ(DipIQ, configuration="CORNIA features with this project's codebook; the authors' network is not at hand"),
+    "dipiq_brisque": _DIPIQ(partial(DipIQ, descriptor="brisque", hidden=(64, 32)),
+                            configuration="as dipiq, with the 36 features of BRISQUE: not the paper's features"),
 }

@@ -1,0 +1,208 @@
+"""NIMA: a classification network learns how the ratings of people spread over ten bins, not their mean alone.
+
+Paper: H. Talebi, P. Milanfar, "NIMA: neural image assessment", IEEE Transactions on Image Processing 27(8), 2018,
+    doi:10.1109/TIP.2018.2831899.
+Reference: the authors published neither code nor a trained network, and the paper was not at hand: a reconstruction from
+    two ports, kentsyx/Neural-IMage-Assessment at ac2e508 and idealo/image-quality-assessment at dceaf7c.
+Deviations: (1) The last layer of the backbone is replaced, as the paper is quoted: of VGG-16 fc6 and fc7 stay. The port of
+    kentsyx takes them away (``layer="flatten"``), idealo's averages the maps (``layer="pool5"`` does so here). (2) Images
+    are squeezed to 224 x 224 by bilinear interpolation with smoothing; the port of idealo picks the nearest pixel, the
+    other one cuts a random crop. (3) The backbone is frozen at first; both ports train it too, that of kentsyx at a
+    tenth of the rate. (4) The standard deviation is sqrt(sum p (bin - mean)^2); the test script of kentsyx adds up the root
+    of each term. (5) Inception-v2 and MobileNet v1, two of the paper's three networks, are not among our backbones.
+Chapter: 31
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike
+from torch import nn
+
+from iqa_lab.backbones.checkpoints import load_strictly, read_state
+from iqa_lab.backbones.features import FeatureExtractor
+from iqa_lab.backbones.networks import find_backbone
+from iqa_lab.backbones.weights import find_weights
+from iqa_lab.images import check_images
+from iqa_lab.ops.elementwise import safe_power, safe_sqrt
+
+N_BINS = 10  # ratings from 1 to 10
+SIDE = 224  # of an image that is squeezed, and of the crops in training
+DROPOUT = 0.75  # in front of the last layer
+R_TRAINING, R_REPORTED = 2, 1  # r of the earth mover's distance: as the loss, and in tables
+#: What the last layer sees of each backbone; maps are averaged.
+LAYERS = {"vgg16": "relu7", "alexnet": "relu7", "resnet50": "pool", "mobilenet": "pool", "efficientnet_lite0": "pool",
+          "squeezenet": "fire9"}
+MINIMUM_SIDE = 32
+PIXELS_AT_ONCE = {"cpu": 2**18, "cuda": 2**22}  # a CPU's cache holds the maps of five squeezed images
+PARTS = ("head", "all")
+NO_NETWORK = ("Expected parameters of NIMA, found none: its authors published no trained network. Train one with "
+              "iqa_lab.training.train on distributions of ratings and give its weights.pt, or ask for parameters='random'.")
+
+
+class NIMA(nn.Module):
+    """The mean of a predicted distribution of ratings; the direction is that of the ratings it learned.
+
+    Args:
+        backbone, weights: as :class:`iqa_lab.backbones.features.FeatureExtractor`.
+        layer: of the backbone, what the last layer of NIMA sees; None: the one in ``LAYERS``.
+        squeezed: bring every image to 224 x 224, whatever its shape; False: look at the whole image as it is.
+        cross_entropy: learn by cross-entropy, which does not know that bins have an order, for comparison.
+        parameters: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`; a file with this module's state, with or
+            without that of its backbone; or ``"random"`` for an untrained last layer. There is no default.
+
+    Raises:
+        FileNotFoundError: no parameters given, or a file is absent.
+        ValueError: unknown backbone or layer, or a file with other keys or shapes.
+    """
+
+    patch_size = SIDE
+
+    def __init__(self, *, backbone: str = "vgg16", layer: str | None = None, squeezed: bool = True,
+                 cross_entropy: bool = False, weights: str | Path = "imagenet",
+                 parameters: str | Path | None = None) -> None:
+        super().__init__()
+        if parameters is None:
+            raise FileNotFoundError(NO_NETWORK)
+        find_backbone(backbone)  # raises for an unknown one
+        self.layer, self.squeezed, self.cross_entropy = layer or LAYERS[backbone], squeezed, cross_entropy
+        self.parameters_name, self.untrained = str(parameters), parameters == "random"
+        self.backbone = FeatureExtractor(backbone, (self.layer,), weights=weights)
+        self.head = nn.Linear(self._pooled(torch.zeros(1, 3, 64, 64)).shape[1], N_BINS)
+        self.register_buffer("bins", torch.arange(1.0, N_BINS + 1))
+        if not self.untrained:
+            self._load(find_weights(parameters))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Returns the mean rating, shape (N,), 1 to 10 unless :meth:`rescale_output` changed the bins.
+
+        Args:
+            image: shape (N, C, H, W), RGB or gray in [0, 1], sides of at least 32 pixels.
+        """
+        return self.mean_and_deviation(image)[0]
+
+    def mean_and_deviation(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns mean and standard deviation of the predicted ratings, both of shape (N,).
+
+        Args: as :meth:`forward`.
+        """
+        return mean_and_deviation(self.distribution(image), self.bins)
+
+    def distribution(self, image: torch.Tensor) -> torch.Tensor:
+        """Returns the predicted share of ratings in each bin, shape (N, 10); rows sum to 1.
+
+        Args: as :meth:`forward`.
+        """
+        check_images(image, minimum_side=MINIMUM_SIDE)
+        if self.squeezed:
+            image = F.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+        few = max(1, PIXELS_AT_ONCE[image.device.type] // (image.shape[2] * image.shape[3]))
+        return torch.cat([self.logits(part) for part in image.split(few)]).softmax(1).to(image.dtype)
+
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """Returns the logarithm of each bin's share but for a constant, (N, 10), of images as they are (N, C, H, W)."""
+        return self.head(F.dropout(self._pooled(image), DROPOUT, self.training))
+
+    def loss(self, crops: torch.Tensor, distributions: torch.Tensor) -> torch.Tensor:
+        """Returns the mean distance of predicted and true distributions; every crop has its image's.
+
+        The distance is :func:`emd` with r = 2, or the cross-entropy.
+
+        Args:
+            crops: shape (N, P, C, H, W), P crops of each of N images, in [0, 1].
+            distributions: shape (N, 10); rows sum to 1, as those of :func:`rating_distributions`.
+        """
+        logits = self.logits(crops.flatten(0, 1))
+        targets = distributions.to(logits).repeat_interleave(crops.shape[1], 0)
+        if self.cross_entropy:
+            return F.cross_entropy(logits, targets)
+        return emd(logits.softmax(1), targets, r=R_TRAINING).mean()
+
+    def set_trainable(self, part: str) -> None:
+        """Chooses what is trained: ``"head"`` for all but the backbone, or ``"all"``, as the paper does.
+
+        Raises:
+            ValueError: another word.
+        """
+        if part not in PARTS:
+            raise ValueError(f"Expected one of {', '.join(PARTS)}, got {part!r}.")
+        self.backbone.requires_grad_(part == "all").train(part == "all" and self.training)
+
+    @torch.no_grad()
+    def rescale_output(self, mean: float, scale: float) -> None:
+        """Makes the network return scale * score + mean, by moving the bins.
+
+        For ratings on a scale from low to high, given to :func:`rating_distributions`, scores come on that scale with
+        scale = (high - low) / 9 and mean = low - scale.
+        """
+        self.bins.mul_(scale).add_(mean)
+
+    def extra_repr(self) -> str:
+        untrained = " (UNTRAINED: random weights)" if self.untrained else ""
+        return (f"parameters={Path(self.parameters_name).name!r}{untrained}, squeezed={self.squeezed}, "
+                f"cross_entropy={self.cross_entropy}")
+
+    def _pooled(self, image: torch.Tensor) -> torch.Tensor:
+        features = self.backbone(image.contiguous(memory_format=torch.channels_last))[self.layer]  # faster on a CPU
+        return features.mean((2, 3)) if features.ndim == 4 else features
+
+    def _load(self, path: Path) -> None:
+        state = read_state(path)
+        frozen = {key: value for key, value in self.state_dict().items() if key.startswith("backbone.")}
+        with_backbone = any(key in frozen for key in state)
+        load_strictly(self, state if with_backbone else frozen | state, path)
+        if with_backbone:
+            self.backbone.weights, self.backbone.untrained = path, False
+
+
+def emd(p: torch.Tensor, q: torch.Tensor, *, r: float = R_REPORTED) -> torch.Tensor:
+    """Returns ((1/K) sum_k |P_k - Q_k|^r)^(1/r) with the cumulative P and Q, shape (N,); 0 where p = q, else above.
+
+    For one-dimensional bins that is the earth mover's distance: how much must be moved, how far.
+
+    Args:
+        p, q: distributions over the same K bins, shape (N, K); rows sum to 1.
+        r: 1 to report, in bins times the share moved, over K; 2 to learn.
+    """
+    return safe_power(((p - q).cumsum(-1).abs() ** r).mean(-1), 1 / r)
+
+
+def mean_and_deviation(distributions: torch.Tensor, bins: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns mean m = sum p b and standard deviation sqrt(sum p (b - m)^2) of each distribution, both of shape (N,).
+
+    Args:
+        distributions: p, shape (N, K); rows sum to 1.
+        bins: b, the rating that each bin stands for, shape (K,).
+    """
+    bins = bins.to(distributions)
+    mean = distributions @ bins
+    return mean, safe_sqrt((distributions * (bins - mean[:, None]).square()).sum(1))
+
+
+def rating_distributions(ratings: ArrayLike, *, low: float, high: float) -> np.ndarray:
+    """Returns the distribution of each image's ratings over 10 bins, float64 (images, 10); rows sum to 1.
+
+    The first bin is the low end of the scale and the last one the high end. A rating between two bins belongs to both in
+    shares that keep the mean; on a scale of the numbers 1 to 10 every bin has its votes.
+
+    Args:
+        ratings: shape (persons, images), NaN where a person did not rate an image.
+        low, high: ends of the scale.
+
+    Raises:
+        ValueError: ratings outside the scale, an image without ratings, or another shape.
+    """
+    ratings = np.asarray(ratings, dtype=float)
+    if ratings.ndim != 2 or np.isnan(ratings).all(0).any():
+        raise ValueError(f"Expected ratings of shape (persons, images), at least one of each image, got {ratings.shape}; "
+                         "leave out the images that nobody rated.")
+    if np.nanmin(ratings) < low or np.nanmax(ratings) > high:
+        raise ValueError(f"Expected ratings from {low:g} to {high:g}, got {np.nanmin(ratings):g} to "
+                         f"{np.nanmax(ratings):g}; give the ends of the scale that people had.")
+    position = (N_BINS - 1) * (ratings - low) / (high - low)
+    shares = np.clip(1 - np.abs(position[..., None] - np.arange(N_BINS)), 0, 1)  # persons, images, bins
+    return np.where(np.isnan(shares), 0, shares).sum(0) / (~np.isnan(ratings)).sum(0)[:, None]
