@@ -7,8 +7,9 @@ Reference: the authors' Theano code, jongyookim/IQA_DeepQA_FR_release at 8f08765
 Deviations: (1) Behind the last ReLU the score is moved to the scale of the opinion scores it was trained with, gain *
     score + offset; the authors keep [0, 1]. (2) First weights: theirs give the sensitivity map a bias of 1 beside random
     kernels, so that it starts anywhere between 0 and 1 and can be dead, and half of all networks start below the last
-    ReLU. Here those kernels start at 0, so that the start is the plain mean of the log error, and the sign of the last
-    layer is chosen. (3) Their weight decay, 5e-3 times the sum of squared weights, biases left out, is the optimiser's:
+    ReLU. Here those kernels start at 0, so that the start is the plain mean of the log error, and the last layer is
+    scaled so that equal images start at the middle of the targets, 0.5: drawn freely, and with a rate of 1e-3, the first
+    steps closed the last ReLU for good in one of five trainings. (3) Their weight decay, 5e-3 times the sum of squared weights, biases left out, is the optimiser's:
     0.01 in torch.
 Chapter: 23
 """
@@ -34,6 +35,7 @@ LEAK = 0.1  # slope of the leaky ReLU
 BORDER = 4  # ign: samples of the perceptual map left out at each side
 PATCH, STRIDE = 112, 80  # configuration for LIVE: perceptual maps without their borders lie side by side
 W_SUBJ, W_TV, BETA = 1e3, 1e-2, 3.0  # weights of the loss, and the exponent of the total variation as it is called
+START = 0.5  # first score of equal images, the middle of the targets
 MINIMUM_SIDE = 2**HALVINGS * 2 * BORDER + 1
 NO_NETWORK = ("Expected parameters of DeepQA, found none: its authors published no trained network. Train one with "
               "iqa_lab.training.train and give its weights.pt, or ask for parameters='random'.")
@@ -138,7 +140,7 @@ class DeepQA(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Draws first weights: He's uniform ones, no bias; a sensitivity of 1 and a positive score, see the head."""
+        """Draws first weights: He's uniform ones, no bias; a sensitivity of 1 and the score 0.5 of equal images, see the head."""
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_uniform_(module.weight, a=0 if module is self.fc2 else LEAK)
@@ -146,7 +148,7 @@ class DeepQA(nn.Module):
         nn.init.zeros_(self.joint[-2].weight)
         nn.init.ones_(self.joint[-2].bias)
         start = self.fc2(F.leaky_relu(self.fc1(torch.ones(1, 1)), LEAK))
-        self.fc2.weight.mul_(start.sign())
+        self.fc2.weight.mul_(START / start.abs().clamp_min(START / 10).copysign(start))
 
     def extra_repr(self) -> str:
         untrained = " (UNTRAINED: random weights)" if self.untrained else ""

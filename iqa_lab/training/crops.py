@@ -52,8 +52,9 @@ class ImageSet:
             yield *map(torch.stack, zip(*cut)), *(torch.from_numpy(label[batch]) for label in labels)
 
     def validate(self, model: nn.Module) -> float:
-        """Returns the SROCC of the images' scores."""
-        return srocc(self.scores(model), self.targets)
+        """Returns the SROCC of the images' scores; 0 where a network gives all of them the same."""
+        scores = self.scores(model)
+        return srocc(scores, self.targets) if np.ptp(scores) > 0 else 0.0
 
     def scores(self, model: nn.Module) -> np.ndarray:
         """Returns the score of each whole image, as users of the model compute it."""

@@ -41,8 +41,9 @@ class PatchSet:
             yield self.patches[torch.from_numpy(batch)], torch.from_numpy(self.targets[self.image[batch]])
 
     def validate(self, model: nn.Module) -> float:
-        """Returns the SROCC of the images' scores."""
-        return srocc(self.scores(model), self.targets)
+        """Returns the SROCC of the images' scores; 0 where a network gives all of them the same."""
+        scores = self.scores(model)
+        return srocc(scores, self.targets) if np.ptp(scores) > 0 else 0.0
 
     @torch.no_grad()
     def scores(self, model: nn.Module) -> np.ndarray:
