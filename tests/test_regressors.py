@@ -221,4 +221,4 @@ def test_every_recipe_is_complete():
             recipe = find_recipe(model, mode)
             assert recipe.source
             if isinstance(recipe, RegressorRecipe):
-                assert recipe.kernel in ("rbf", "linear") and bool(recipe.gamma) == (recipe.kernel == "rbf")
+                assert recipe.kernel in ("rbf", "linear", "pls") and bool(recipe.gamma) == (recipe.kernel == "rbf")

@@ -4,12 +4,13 @@ Paper: A. J. Smola, B. Schoelkopf, "A tutorial on support vector regression", St
     doi:10.1023/B:STCO.0000035301.49549.88.
 Reference: libsvm 3 (C.-C. Chang, C.-J. Lin), whose models the authors of BRISQUE, GM-LOG and DIIVINE publish.
 Deviations: none. Models are fitted by scikit-learn (iqa_lab.training.regressors), which is libsvm inside, and stored as
-    plain arrays.
+    plain arrays; partial least squares too, which gives a linear model. Several regressors make an ensemble.
 Chapter: 03
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ KERNELS = {frozenset({"support_vectors", "coefficients", "gamma", "bias"}): "RBF
 SCALING = frozenset({"feature_min", "feature_max"})
 UNTRAINED = "untrained"
 RBF, REGRESSIONS = 2, (3, 4)  # libsvm's numbers; epsilon- and nu-SVR predict alike
+DIFFERENCES_AT_ONCE = 2**23  # between features and support vectors, in float64: 64 MB
 
 
 class SupportVectorRegressor(nn.Module):
@@ -42,6 +44,7 @@ class SupportVectorRegressor(nn.Module):
         for name, array in arrays.items():
             self.register_buffer(name, torch.tensor(np.asarray(array), dtype=torch.float64))
         self.is_linear, self.is_scaled = "weights" in arrays, "feature_min" in arrays
+        self.widths = (self.n_features,)
 
     @property
     def n_features(self) -> int:
@@ -52,19 +55,55 @@ class SupportVectorRegressor(nn.Module):
         """Returns w f + b or sum_i coefficient_i exp(-gamma |f - sv_i|^2) + b over the features f, float64 (N,).
 
         Args:
-            features: shape (N, D).
+            features: shape (N, D), or (N, P, D) of P crops of each image, whose scores are averaged.
         """
+        if features.ndim == 3:
+            return self(features.flatten(0, 1)).view(features.shape[:2]).mean(1)
         features = features.to(self.bias)
         if self.is_scaled:
             features = scale_features(features, self.feature_min, self.feature_max)
         if self.is_linear:
             return features @ self.weights + self.bias
-        distance = (features[:, None] - self.support_vectors).square().sum(-1)  # N, S
+        few = features.split(max(1, DIFFERENCES_AT_ONCE // self.support_vectors.numel()))
+        distance = torch.cat([(some[:, None] - self.support_vectors).square().sum(-1) for some in few])  # N, S
         return torch.exp(-self.gamma * distance) @ self.coefficients + self.bias
 
     def extra_repr(self) -> str:
         kernel = "linear" if self.is_linear else f"{len(self.coefficients)} support vectors, gamma={self.gamma.item():g}"
         return f"{self.n_features} features, {kernel}"
+
+
+class RegressorEnsemble(nn.Module):
+    """Regressors of consecutive parts of the features; the score is the mean of theirs.
+
+    Args:
+        arrays: those of each :class:`SupportVectorRegressor` behind its number: ``0.weights``, ``0.bias``, ``1.weights``.
+            ValueError if a number is left out, or if they make no regressor.
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for key, array in arrays.items():
+            number, _, name = key.partition(".")
+            parts.setdefault(number, {})[name] = array
+        names = [str(k) for k in range(len(parts))]
+        if set(parts) != set(names):
+            raise ValueError(f"Expected the arrays of the regressors {', '.join(names)}, got {', '.join(sorted(parts))}.")
+        self.regressors = nn.ModuleList(SupportVectorRegressor(parts[name]) for name in names)
+        self.widths = tuple(regressor.n_features for regressor in self.regressors)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Returns the mean score of the regressors, float64 (N,), of features (N, D) with D the sum of ``widths``."""
+        return self.each(features).mean(1)
+
+    def each(self, features: torch.Tensor) -> torch.Tensor:
+        """Returns the score of each regressor, float64 (N, K), of the same features."""
+        parts = features.split(self.widths, -1)
+        return torch.stack([one(part) for one, part in zip(self.regressors, parts, strict=True)], 1)
+
+    def extra_repr(self) -> str:
+        return "UNTRAINED: random weights" * hasattr(self, "untrained")
 
 
 def scale_features(features: torch.Tensor, feature_min: torch.Tensor, feature_max: torch.Tensor) -> torch.Tensor:
@@ -82,12 +121,12 @@ class Untrained(nn.Module):
                            "and pass parameters=Path('.../regressor.npz').")
 
 
-def load_regressor(source: str | Path) -> SupportVectorRegressor | Untrained:
-    """Returns the regressor stored in an .npz file of this project.
+def load_regressor(source: str | Path) -> SupportVectorRegressor | RegressorEnsemble | Untrained:
+    """Returns the regressor, or the ensemble of several, stored in an .npz file of this project.
 
     Args:
-        source: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`, the path of a file that ``iqa-lab train`` wrote, or
-            ``"untrained"`` for none.
+        source: a name in :data:`iqa_lab.backbones.weights_table.WEIGHTS`, the path of a file that ``iqa-lab train`` wrote,
+            or ``"untrained"`` for none.
 
     Raises:
         FileNotFoundError: the file is absent. ValueError: it holds something else.
@@ -98,7 +137,42 @@ def load_regressor(source: str | Path) -> SupportVectorRegressor | Untrained:
     if path.suffix != ".npz":
         raise ValueError(f"Expected a regressor in an .npz file, got {path.name}; `iqa-lab train` writes one.")
     with np.load(path, allow_pickle=False) as arrays:
-        return SupportVectorRegressor(dict(arrays))
+        return create_regressor(dict(arrays))
+
+
+def create_regressor(arrays: dict[str, np.ndarray]) -> SupportVectorRegressor | RegressorEnsemble:
+    """Returns what the arrays make: an ensemble where their names begin with numbers."""
+    return RegressorEnsemble(arrays) if any("." in name for name in arrays) else SupportVectorRegressor(arrays)
+
+
+def load_fitting(source: str | Path | None, widths: Sequence[int], missing: str) -> nn.Module:
+    """Returns what :func:`load_regressor` does, after checking that it takes such features.
+
+    Args:
+        source: as there; or ``"random"`` for untrained linear regressors from torch's random generator.
+        widths: how many features each regressor takes.
+        missing: the message where ``source`` is None, for systems without a default.
+
+    Raises:
+        FileNotFoundError: no source given, or the file is absent. ValueError: regressors of other features.
+    """
+    if source is None:
+        raise FileNotFoundError(missing)
+    if source == "random":
+        return random_regressor(widths)
+    regressor = load_regressor(source)
+    if not isinstance(regressor, Untrained) and regressor.widths != tuple(widths):
+        raise ValueError(f"Expected {len(widths)} regressors of {sum(widths)} features in all, got {len(regressor.widths)} "
+                         f"of {sum(regressor.widths)} in {source}; use the options that they were trained with.")
+    return regressor
+
+
+def random_regressor(widths: Sequence[int]) -> RegressorEnsemble:
+    """Returns untrained linear regressors of so many features, which say so."""
+    arrays = {f"{k}.weights": torch.randn(width).numpy() / width**0.5 for k, width in enumerate(widths)}
+    regressor = RegressorEnsemble(arrays | {f"{k}.bias": np.zeros(()) for k, _ in enumerate(widths)})
+    regressor.untrained = True
+    return regressor
 
 
 def check_arrays(arrays: dict[str, np.ndarray]) -> None:

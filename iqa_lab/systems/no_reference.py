@@ -6,11 +6,13 @@ import math
 from functools import partial
 
 from iqa_lab.no_reference.biecon import BIECON
+from iqa_lab.no_reference.blinder import BLINDER
 from iqa_lab.no_reference.bliinds2 import BLIINDS2, first_channel
 from iqa_lab.no_reference.brisque import BRISQUE
 from iqa_lab.no_reference.cnniqa import CNNIQA
 from iqa_lab.no_reference.cornia import CORNIA
 from iqa_lab.no_reference.dbcnn import DBCNN
+from iqa_lab.no_reference.deepbiq import DeepBIQ
 from iqa_lab.no_reference.deepbqa import DeepBQA
 from iqa_lab.no_reference.diivine import DIIVINE
 from iqa_lab.no_reference.dipiq import DipIQ
@@ -25,7 +27,9 @@ from iqa_lab.no_reference.meon import MEON
 from iqa_lab.no_reference.nima import NIMA
 from iqa_lab.no_reference.niqe import NIQE
 from iqa_lab.no_reference.piqe import piqe
+from iqa_lab.no_reference.pooled_features import PooledFeatures
 from iqa_lab.no_reference.pqr import PQR
+from iqa_lab.no_reference.sfa import SFA
 from iqa_lab.no_reference.two_stream import TwoStream
 from iqa_lab.no_reference.wadiqam_nr import WaDIQaMNR
 from iqa_lab.systems.facts import Metric
@@ -45,6 +49,10 @@ _HYPERIQA = partial(_LEARNED, paper="su2020hyperiqa", chapter="32")
 _NIMA = partial(_LEARNED, paper="talebi2018nima", chapter="31")
 _PQR = partial(_LEARNED, paper="zeng2017pqr", chapter="31")
 _DIPIQ = partial(_LEARNED, paper="ma2017dipiq", chapter="29")
+_LITE0 = {"backbone": "efficientnet_lite0"}
+_BLINDER = partial(_REGRESSED, paper="gao2018blinder", chapter="30")
+_DEEPBIQ = partial(_REGRESSED, paper="bianco2018deepbiq", chapter="30")
+_SFA = partial(_REGRESSED, paper="li2019sfa", chapter="30")
 
 NO_REFERENCE: dict[str, Metric] = {
     "brisque": _BRISQUE(partial(BRISQUE, parameters="brisque_livec"),
@@ -122,4 +130,20 @@ NO_REFERENCE: dict[str, Metric] = {
     "dipiq": _DIPIQ(DipIQ, configuration="CORNIA features with this project's codebook; the authors' network is not at hand"),
     "dipiq_brisque": _DIPIQ(partial(DipIQ, descriptor="brisque", hidden=(64, 32)),
                             configuration="as dipiq, with the 36 features of BRISQUE: not the paper's features"),
+    "pooled_efficientnet_lite0": _REGRESSED(
+        PooledFeatures, paper="tan2019efficientnet", chapter="30",
+        configuration="our baseline, no paper's model: mean and deviation of the last maps, one linear SVR"),
+    "blinder": _BLINDER(BLINDER, configuration="reconstruction; VGG-16, extremes of 13 convolutions, and 3 fully connected "
+                                               "layers, one SVR each; no regressor is published"),
+    "blinder_efficientnet_lite0": _BLINDER(partial(BLINDER, **_LITE0, layers=(*(f"block{i}" for i in range(16)), "head", "fc")),
+                                           configuration="as blinder, with 18 levels of EfficientNet-Lite0: not the paper's "
+                                                         "network"),
+    "deepbiq": _DEEPBIQ(DeepBIQ, configuration="reconstruction; AlexNet, 25 crops of 224x224, one SVR; nothing is published"),
+    "deepbiq_efficientnet_lite0": _DEEPBIQ(partial(DeepBIQ, **_LITE0, layer="pool", crops_per_side=3),
+                                           configuration="as deepbiq, with EfficientNet-Lite0 and 9 crops: not the paper's "
+                                                         "network"),
+    "sfa": _SFA(SFA, configuration="torchvision's ResNet-50 instead of Caffe's, 224x224 patches of stride 112, three PLSR "
+                                   "averaged; the authors' regressors do not fit it"),
+    "sfa_efficientnet_lite0": _SFA(partial(SFA, **_LITE0, layer="head"),
+                                   configuration="as sfa, with EfficientNet-Lite0: not the paper's network"),
 }

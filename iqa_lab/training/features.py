@@ -21,8 +21,8 @@ from iqa_lab.embedded import cache_folder
 from iqa_lab.images import load_image
 from iqa_lab.training.runs import write_whole
 
-#: What finds and reads parameter files; what is in the files is among the buffers.
-WITHOUT_EFFECT = {"iqa_lab.backbones.weights", "iqa_lab.backbones.weights_table", "iqa_lab.downloads", "iqa_lab.embedded"}
+#: What finds and reads parameter files, whose content is among the buffers, and what works on the features.
+WITHOUT_EFFECT = {"iqa_lab.no_reference.regression", "iqa_lab.backbones.weights", "iqa_lab.backbones.weights_table", "iqa_lab.downloads", "iqa_lab.embedded"}
 FACTS = {"name", "kind", "higher_is_better", "training"}  # attributes of a metric that do not change its features
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from iqa_lab.training.regressor_recipes import REGRESSOR_RECIPES, RegressorRecipe
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -56,53 +58,6 @@ class Recipe:
     chosen_on: str = "validation"
 
 
-@dataclass(frozen=True)
-class RegressorRecipe:
-    """Everything that decides a support vector regression beside features and database.
-
-    Opinion scores are turned into 0 (best end of the database's scale) to 100 (worst) first, so that C and epsilon mean
-    the same everywhere and every model says "lower is better", as the papers do.
-
-    Attributes:
-        kernel: "rbf" or "linear".
-        C, gamma: the values to search, the best pair by cross-validation on the training part; gamma of "rbf" only.
-        scaled: features to [-1, 1] by their smallest and largest value in the training part.
-        source: where the settings come from, and what differs.
-        epsilon: half-width of the tube without loss, in points of 0 to 100.
-        folds: of the cross-validation, content-disjoint.
-        seed: decides split and folds.
-    """
-
-    kernel: str
-    C: tuple[float, ...]
-    gamma: tuple[float, ...]
-    scaled: bool
-    source: str
-    epsilon: float = 3.0  # far below the disagreement of people
-    folds: int = 5
-    seed: int = 0
-
-
-def powers_of_two(first: int, last: int, step: int = 1) -> tuple[float, ...]:
-    """Returns 2^first, 2^(first + step), ... up to 2^last."""
-    return tuple(2.0**exponent for exponent in range(first, last + 1, step))
-
-
-_RADIAL = "radial kernel on scaled features, C and gamma by cross-validation, as the paper; "
-_RADIAL_RECIPES = {
-    "fast": RegressorRecipe("rbf", powers_of_two(2, 11, 3), powers_of_two(-8, -2, 2), True,
-                            _RADIAL + "a coarse grid of 16 pairs"),
-    "full": RegressorRecipe("rbf", powers_of_two(1, 14), powers_of_two(-10, -1), True, _RADIAL + "140 pairs, 10 folds",
-                            folds=10),
-}
-_GM_LOG = "radial kernel on the features as they are (probabilities), as the authors' code; "
-_LINEAR = ("linear kernel on features scaled to [-1, 1], as the authors' code of CORNIA (HOSA's scales nothing), which "
-           "names one C; here C by cross-validation")
-_LINEAR_RECIPES = {
-    "fast": RegressorRecipe("linear", powers_of_two(-13, -1, 2), (), True, _LINEAR),
-    "full": RegressorRecipe("linear", powers_of_two(-14, 0), (), True, _LINEAR + ", 10 folds", folds=10),
-}
-
 _LPIPS_RECIPES = {
     "fast": Recipe(epochs=4, batch_size=50, learning_rate=1e-4, patches_per_image=1, samples="preferences", betas=(0.5, 0.999),
                    decay_epochs=2, comparisons_per_epoch=2000, source="as full, with fewer epochs, and 2000 comparisons in each"),
@@ -152,7 +107,7 @@ _HYPERIQA_RECIPES = {
                              "alone, a rate of the backbone that never falls, best epoch on the test images"),
 }
 
-RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
+_NETWORK_RECIPES: dict[str, dict[str, Recipe]] = {
     "cnniqa": {
         "fast": Recipe(epochs=15, batch_size=64, learning_rate=1e-3, patches_per_image=16,
                        source="reduced for CPUs: fewer epochs, and some patches of each image instead of all"),
@@ -223,17 +178,9 @@ RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = {
     "lpips_vgg": _LPIPS_RECIPES,
     "swdn_uniform_heads": _SWDN_RECIPES,
     "swdn_uniform_heads_squeezenet": _SWDN_RECIPES,
-    "brisque": _RADIAL_RECIPES,
-    "bliinds2": _RADIAL_RECIPES,
-    "gm_log": {
-        "fast": RegressorRecipe("rbf", powers_of_two(2, 11, 3), powers_of_two(0, 4, 2), False,
-                                _GM_LOG + "a coarse grid of 12 pairs"),
-        "full": RegressorRecipe("rbf", powers_of_two(0, 16), powers_of_two(-4, 5), False,
-                                _GM_LOG + "170 pairs around theirs, 10 folds", folds=10),
-    },
-    "cornia": _LINEAR_RECIPES,
-    "hosa": _LINEAR_RECIPES,
 }
+#: Model -> mode -> recipe.
+RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = _NETWORK_RECIPES | REGRESSOR_RECIPES
 
 
 def find_recipe(model: str, mode: str) -> Recipe | RegressorRecipe:
