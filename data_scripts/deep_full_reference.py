@@ -12,6 +12,7 @@ gblur/ of LIVE release 2. Runs are kept in the cache, and resumed. It writes
 - results/deep_full_reference.csv: all images of SRIJ (systems that were not trained on it), LIVE blur and TID2013, with
   bootstrap intervals of SROCC over contents (images of TID2013, which show one content). Of a trained system, the network
   of the split with the median SROCC.
+- results/srij_by_method.csv: the images of each method of super-resolution by themselves, systems not trained on SRIJ.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from iqa_lab.cli.train import untrained_network
 from iqa_lab.databases import Database, load_ratings, quality
 from iqa_lab.embedded import cache_folder
 from iqa_lab.evaluation.bootstrap import bootstrap, percentile_interval
-from iqa_lab.evaluation.protocols import agreement
+from iqa_lab.evaluation.protocols import agreement, agreement_by_group
 from iqa_lab.evaluation.resampled import srocc_resampled
 from iqa_lab.scoring import score
 from iqa_lab.subjective.comparisons import within_rater_preferences
@@ -118,9 +119,18 @@ def whole_row(name: str, trained: bool, label: str, scores: np.ndarray, database
             "srocc_high": high, "index_sha256": index_hash(database)[:16]}
 
 
+def method_rows(name: str, scores: np.ndarray, database: Database) -> list[dict]:
+    """Returns the agreement on the images of each method of super-resolution, and on all."""
+    opinions = quality(database, database.index["mos"].to_numpy(float))
+    table = agreement_by_group(scores, opinions, database.index["distortion"])
+    about = {"system": name, "trained": False, "database": database.name}
+    return [about | {"method": method} | row for method, row in table.to_dict("index").items()]
+
+
 def rows_of_given(name: str, databases: dict[str, Database], pairs: pd.DataFrame) -> tuple[list[dict], list[dict]]:
-    """Returns the rows of both tables of a system that is not trained here."""
+    """Returns the rows of both tables of a system that is not trained here, and writes those of the methods."""
     scores = {label: given_scores(name, database, label) for label, database in databases.items()}
+    replace_rows(RESULTS / "srij_by_method.csv", method_rows(name, scores["srij"], databases["srij"]))
     splits = [(seed, scores["srij"][split_parts(databases["srij"], seed) == "test"]) for seed in SEEDS]
     return ([split_row(name, False, seed, found, databases["srij"], pairs) for seed, found in splits],
             [whole_row(name, False, label, scores[label], database) for label, database in databases.items()])
