@@ -29,8 +29,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from iqa_lab import METRICS, create_metric, load_database
+from iqa_lab import METRICS, load_database
 from iqa_lab.cli.train import untrained_network
+from iqa_lab.data_scripts.no_reference_splits import fixed_scores, replace_rows
 from iqa_lab.databases import Database, load_ratings, quality
 from iqa_lab.embedded import cache_folder
 from iqa_lab.evaluation.bootstrap import bootstrap, percentile_interval
@@ -38,9 +39,8 @@ from iqa_lab.evaluation.protocols import agreement, agreement_by_group
 from iqa_lab.evaluation.resampled import srocc_resampled
 from iqa_lab.scoring import score
 from iqa_lab.subjective.comparisons import within_rater_preferences
-from iqa_lab.training.features import code_version
 from iqa_lab.training.loop import train
-from iqa_lab.training.preferences import DERIVED
+from iqa_lab.training.preferences import DERIVED, two_afc
 from iqa_lab.training.recipes import find_recipe
 from iqa_lab.training.runs import index_hash, split_parts
 
@@ -57,7 +57,8 @@ def live_blur(folder: Path) -> Database:
     listed = pd.read_csv(folder / "index_present.csv")
     index = pd.DataFrame({"image": "gblur/" + listed["image"], "reference": "refimgs/" + listed["reference"],
                           "content": listed["reference"], "distortion": "gaussian_blur", "mos": listed["dmos_realigned"]})
-    return replace(load_database("live_gblur_mini"), root=folder, index=index)
+    mini = load_database("live_gblur_mini")
+    return replace(mini, facts=replace(mini.facts, name="live_blur"), root=folder, index=index)
 
 
 def train_system(name: str, seed: int) -> tuple[torch.nn.Module, dict]:
@@ -74,26 +75,15 @@ def train_system(name: str, seed: int) -> tuple[torch.nn.Module, dict]:
     return network, report | {"cpu_minutes": float(minutes.read_text())}
 
 
-def given_scores(name: str, database: Database, label: str) -> np.ndarray:
-    """Returns the scores of a system that is not trained here, higher is better, kept on disk."""
-    metric = create_metric(name)
-    file = cache_folder() / "scores" / f"{label}-{name}-{code_version(metric)[:12]}.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if not file.is_file():
-        score(metric, database).to_csv(file, index=False)
-    return sign(metric.higher_is_better) * pd.read_csv(file)["score"].to_numpy()
-
-
 def sign(higher_is_better: bool) -> int:
     return 1 if higher_is_better else -1
 
 
-def two_afc(scores: np.ndarray, pairs: pd.DataFrame, names: pd.Series) -> float:
-    """Returns the mean share of people who agree with the order of the scores (higher is better) in the derived pairs."""
+def agreement_of_pairs(scores: np.ndarray, pairs: pd.DataFrame, names: pd.Series) -> float:
+    """Returns the 2AFC score of scores (higher is better) of the named images over the pairs between them."""
     of = pd.Series(scores, index=names)
     pairs = pairs[pairs["first"].isin(names) & pairs["second"].isin(names)]
-    ahead = np.sign(of[pairs["first"]].to_numpy() - of[pairs["second"]].to_numpy())
-    return float(np.mean(0.5 + ahead * (pairs["preference"].to_numpy() - 0.5)))
+    return two_afc(of[pairs["first"]].to_numpy(), of[pairs["second"]].to_numpy(), pairs["preference"].to_numpy())
 
 
 def split_row(name: str, trained: bool, seed: int, scores: np.ndarray, database: Database, pairs: pd.DataFrame) -> dict:
@@ -101,7 +91,7 @@ def split_row(name: str, trained: bool, seed: int, scores: np.ndarray, database:
     test = test_part(database, seed)
     return {"system": name, "trained": trained, "split": seed,
             **agreement(scores, quality(test, test.index["mos"].to_numpy(float))),
-            "2afc": two_afc(scores, pairs, test.index["image"]), "index_sha256": index_hash(database)[:16]}
+            "2afc": agreement_of_pairs(scores, pairs, test.index["image"]), "index_sha256": index_hash(database)[:16]}
 
 
 def test_part(database: Database, seed: int) -> Database:
@@ -129,8 +119,8 @@ def method_rows(name: str, scores: np.ndarray, database: Database) -> list[dict]
 
 def rows_of_given(name: str, databases: dict[str, Database], pairs: pd.DataFrame) -> tuple[list[dict], list[dict]]:
     """Returns the rows of both tables of a system that is not trained here, and writes those of the methods."""
-    scores = {label: given_scores(name, database, label) for label, database in databases.items()}
-    replace_rows(RESULTS / "srij_by_method.csv", method_rows(name, scores["srij"], databases["srij"]))
+    scores = {label: fixed_scores(name, database) for label, database in databases.items()}
+    write_rows(RESULTS / "srij_by_method.csv", method_rows(name, scores["srij"], databases["srij"]))
     splits = [(seed, scores["srij"][split_parts(databases["srij"], seed) == "test"]) for seed in SEEDS]
     return ([split_row(name, False, seed, found, databases["srij"], pairs) for seed, found in splits],
             [whole_row(name, False, label, scores[label], database) for label, database in databases.items()])
@@ -168,17 +158,10 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def replace_rows(file: Path, new: Iterable[dict]) -> pd.DataFrame:
-    """Writes the table with the rows of one system replaced, in the order of this script, and returns it."""
+def write_rows(file: Path, new: Iterable[dict]) -> pd.DataFrame:
+    """Puts the rows of one system into the table, with what they were computed on, and returns it."""
     table = pd.DataFrame(new).assign(torch=torch.__version__, device="cpu", commit=commit(), date=date.today().isoformat())
-    if file.is_file():
-        old, key = pd.read_csv(file), ["system", "trained"]
-        table = pd.concat([old[~old[key].eq(table[key].iloc[0]).all(axis=1)], table])
-    order = {name: k for k, name in enumerate((*GIVEN, *TRAINED))}
-    table = table.sort_values(["trained", "system"], key=lambda column: column.map(order) if column.name == "system" else column,
-                              kind="stable")
-    table.to_csv(file, index=False, float_format="%.5g")
-    return table
+    return replace_rows(file, table, key=("trained", "system"), order=(False, True, *GIVEN, *TRAINED))
 
 
 def commit() -> str:
@@ -200,9 +183,9 @@ def main() -> None:
     for name, rows_of in [*((name, rows_of_given) for name in arguments.given),
                           *((name, rows_of_trained) for name in arguments.trained)]:
         splits, whole = rows_of(name, databases, pairs)
-        table = replace_rows(RESULTS / "splits" / "srij.csv", splits)
+        table = write_rows(RESULTS / "splits" / "srij.csv", splits)
         summary(table).to_csv(RESULTS / "srij_summary.csv", index=False, float_format="%.4g")
-        replace_rows(RESULTS / "deep_full_reference.csv", whole)
+        write_rows(RESULTS / "deep_full_reference.csv", whole)
         print(pd.DataFrame(splits)[["system", "srocc", "2afc"]].round(3).to_string(), flush=True)
 
 

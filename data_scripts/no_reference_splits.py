@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -40,6 +40,7 @@ REGRESSED = ("brisque", "bliinds2", "gm_log", "cornia", "hosa")
 FIXED = ("piqe", "niqe", "niqe_live", "ilniqe", "ilniqe_authors", "brisque_live", "bliinds2_live", "gm_log_live",
          "diivine_live")
 N_SPLITS, N_SPLITS_FIXED = 10, 100
+KEY, ORDER = ("system", "database"), (*FIXED, *REGRESSED, *DATABASES)  # of the rows of the tables
 #: SROCC and PLCC, medians of 10 splits of the whole database, where the same protocol was published.
 PUBLISHED = {("cornia", "livec"): (0.6323, 0.6613), ("brisque", "livec"): (0.6085, 0.6465),
              ("niqe_live", "livec"): (0.4347, 0.4784), ("ilniqe_authors", "livec"): (0.4254, 0.5066),
@@ -117,22 +118,28 @@ def main() -> None:
         about_run = facts | {"index_sha256": hash_file(index_folder(database.name) / "index.csv")[:16]}
         if database.name in SPLIT_DATABASES:
             rows = [about | {"split": k} | row | about_run for k, row in enumerate(split_rows(name, database))]
-            table = replace_rows(RESULTS / "splits" / "no_reference.csv", pd.DataFrame(rows))
+            table = replace_rows(RESULTS / "splits" / "no_reference.csv", pd.DataFrame(rows), key=KEY, order=ORDER)
             summary(table).to_csv(RESULTS / "no_reference_summary.csv", index=False, float_format="%.4f")
             print(name, database.name, round(pd.DataFrame(rows)["srocc"].median(), 3), flush=True)
-        replace_rows(RESULTS / "no_reference_cross.csv",
-                     pd.DataFrame([about | row | about_run for row in cross_rows(name, database)]))
+        cross = pd.DataFrame([about | row | about_run for row in cross_rows(name, database)])
+        replace_rows(RESULTS / "no_reference_cross.csv", cross, key=KEY, order=ORDER)
 
 
-def replace_rows(file: Path, new: pd.DataFrame) -> pd.DataFrame:
-    """Writes the table with the rows of one system and database replaced, and returns it, in the order of this script."""
-    table = new
+def replace_rows(file: Path, new: pd.DataFrame, *, key: Sequence[str], order: Sequence[object]) -> pd.DataFrame:
+    """Writes the table with the rows of the same key replaced, and returns it.
+
+    Args:
+        file: CSV, may be absent.
+        new: rows of one key.
+        key: columns.
+        order: the values of these columns as the rows shall follow each other.
+    """
+    table, key = new, list(key)
     if file.is_file():
-        old, key = pd.read_csv(file), ["system", "database"]
-        same = old[key].eq(new[key].iloc[0]).all(axis=1)
-        table = pd.concat([old[~same], new])
-    order = {name: k for k, name in enumerate((*FIXED, *REGRESSED, *DATABASES))}
-    table = table.sort_values(["system", "database"], key=lambda column: column.map(order), kind="stable")
+        old = pd.read_csv(file)
+        table = pd.concat([old[~old[key].eq(new[key].iloc[0]).all(axis=1)], new])
+    places = {value: k for k, value in enumerate(order)}
+    table = table.sort_values(key, key=lambda column: column.map(places), kind="stable")
     table.to_csv(file, index=False, float_format="%.5g")
     return table
 

@@ -65,6 +65,24 @@ def load_strictly(module: nn.Module, state: Mapping[str, torch.Tensor], source: 
     module.load_state_dict({**state, **counters})
 
 
+def load_without(module: nn.Module, state: Mapping[str, torch.Tensor], source: str | Path, part: str) -> bool:
+    """Puts a state into the module that may lack one part, which the module then keeps; returns whether it was there.
+
+    So a file need not repeat a backbone or a codebook that is shipped or installed.
+
+    Args:
+        module, state, source: as :func:`load_strictly`.
+        part: how the names of its tensors begin, ``"backbone."`` say.
+
+    Raises:
+        ValueError: as :func:`load_strictly`, and where only some of the part's tensors are there.
+    """
+    own = {key: value for key, value in module.state_dict().items() if key.startswith(part)}
+    there = any(key in own for key in state)
+    load_strictly(module, state if there else own | state, source)
+    return there
+
+
 def check_names(expected: Iterable[str], found: Iterable[str], source: str | Path) -> None:
     """Raises ValueError that names what is missing and what is too many; ``num_batches_tracked`` counts for nothing."""
     expected, found = ({name for name in names if not name.endswith("num_batches_tracked")} for names in (expected, found))

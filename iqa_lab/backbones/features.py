@@ -19,6 +19,8 @@ from iqa_lab.backbones.weights_table import WEIGHTS
 from iqa_lab.images import check_images
 
 PIXELS_AT_ONCE = 2**16  # on a CPU, whose cache then holds the maps: batches of 8 are up to 1.5 times as fast
+CROPS_AT_ONCE, CROPS_ELSEWHERE = 4, 64  # crops of about 224 x 224: a CPU's cache holds the maps of a few
+PARTS = ("head", "all")
 LARGEST_STRIDE = 64  # an image with longer sides leaves maps behind every layer
 
 
@@ -106,6 +108,33 @@ class FeatureExtractor(nn.Module):
         return f"{self.backbone!r}, {', '.join(self.layers)}, weights={Path(self.weights).name!r}{untrained}"
 
 
+def choose_trainable(part: str, system: nn.Module, *networks: nn.Module) -> None:
+    """Chooses what of a system is trained: ``"head"`` for all but its pretrained networks, or ``"all"``.
+
+    Args:
+        part: one of ``PARTS``.
+        system: in training mode or not, which the networks follow when they are trained.
+        networks: the pretrained ones.
+
+    Raises:
+        ValueError: another word.
+    """
+    if part not in PARTS:
+        raise ValueError(f"Expected one of {', '.join(PARTS)}, got {part!r}.")
+    for network in networks:
+        network.requires_grad_(part == "all").train(part == "all" and system.training)
+
+
+def few_images(image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Returns the images (N, C, H, W) in parts of about ``PIXELS_AT_ONCE`` pixels on a CPU; elsewhere all of them."""
+    return image.split(max(1, PIXELS_AT_ONCE // image[0, 0].numel()) if image.device.type == "cpu" else len(image))
+
+
+def few_crops(crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Returns the crops (P, C, H, W) in parts of ``CROPS_AT_ONCE`` on a CPU, of ``CROPS_ELSEWHERE`` on other devices."""
+    return crops.split(CROPS_AT_ONCE if crops.device.type == "cpu" else CROPS_ELSEWHERE)
+
+
 def few_pairs(distorted: torch.Tensor, reference: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Returns the pairs (N, C, H, W) in parts of about ``PIXELS_AT_ONCE`` pixels on a CPU; elsewhere all of them, and where
     the distorted images want a gradient, whose way back takes all maps."""
@@ -116,7 +145,8 @@ def few_pairs(distorted: torch.Tensor, reference: torch.Tensor) -> list[tuple[to
 
 
 def pair_features(features: Callable[[torch.Tensor], Mapping[str, torch.Tensor]], distorted: torch.Tensor,
-                  reference: torch.Tensor, *, large_maps: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+                  reference: torch.Tensor, *,
+                  large_maps: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Returns the features of both images from one batch, or from two where only one image wants a gradient.
 
     Args:
@@ -130,6 +160,20 @@ def pair_features(features: Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
         return features(distorted), features(reference)  # nothing is kept or computed for the other
     halves = {layer: maps.chunk(2) for layer, maps in features(torch.cat((distorted, reference))).items()}
     return {layer: half[0] for layer, half in halves.items()}, {layer: half[1] for layer, half in halves.items()}
+
+
+def pair_scores(system: nn.Module, extractor: FeatureExtractor, distorted: torch.Tensor,
+                reference: torch.Tensor) -> torch.Tensor:
+    """Returns the distance of each pair, few pairs at a time, shape (N,), in the images' type.
+
+    Args:
+        system: with ``features(image)`` and ``distance(features, features)``.
+        extractor: what its features come from.
+        distorted, reference: shape (N, C, H, W).
+    """
+    scores = [system.distance(*pair_features(system.features, *pair, large_maps=extractor.large_maps))
+              for pair in few_pairs(distorted, reference)]
+    return torch.cat(scores).to(distorted.dtype)
 
 
 def find_imagenet(backbone: str, last_layer: str) -> Path:

@@ -61,4 +61,3 @@ def verify(name: NAME) -> None:
         print(verify_database(name))
     except (OSError, ValueError, RuntimeError) as error:
         raise fail(error) from error
-

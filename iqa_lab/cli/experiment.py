@@ -116,4 +116,3 @@ def demonstration() -> pd.DataFrame:
     anchors = [{"image": str(database.root / f"references/{content}.png"), "content": content, "role": "high"}
                for content in DEMO_CONTENTS]
     return pd.DataFrame(rows + anchors)
-

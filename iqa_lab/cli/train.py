@@ -76,8 +76,10 @@ def types_of(model: str, database: str) -> dict[str, int]:
     """Returns the option n_types of a model that learns distortion types too, where the database names some."""
     from iqa_lab import load_database
 
+    if model not in ("iqacnnpp", "meon"):
+        return {}
     kinds = load_database(database).index["distortion"].nunique()
-    return {"n_types": kinds} if model == "iqacnnpp" or model == "meon" and kinds else {}
+    return {"n_types": kinds} if kinds or model == "iqacnnpp" else {}
 
 
 def untrained_network(model: str, recipe: Recipe, device: str, variant: str) -> nn.Module:

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
-from iqa_lab.backbones.features import FeatureExtractor, few_pairs, pair_features
+from iqa_lab.backbones.features import FeatureExtractor, pair_scores
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 
@@ -121,9 +121,7 @@ class DISTS(nn.Module):
             TypeError, ValueError: as :func:`iqa_lab.images.check_images`.
         """
         check_images(distorted, reference, minimum_side=MINIMUM_SIDE)
-        scores = [self.distance(*pair_features(self.features, *pair, large_maps=self.extractor.large_maps))
-                  for pair in few_pairs(distorted, reference)]
-        return torch.cat(scores).to(distorted.dtype)
+        return pair_scores(self, self.extractor, distorted, reference)
 
     def features(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Returns the compared maps by layer, the image itself first; those of a reference can be kept.

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
-from iqa_lab.backbones.features import FeatureExtractor, few_pairs, initialise, pair_features
+from iqa_lab.backbones.features import FeatureExtractor, initialise, pair_features, pair_scores
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 from iqa_lab.ops.elementwise import safe_sqrt
@@ -123,9 +123,7 @@ class LPIPS(nn.Module):
             TypeError, ValueError: as :func:`iqa_lab.images.check_images`.
         """
         check_images(distorted, reference, minimum_side=self.facts.minimum_side)
-        scores = [self.distance(*pair_features(self.features, *pair, large_maps=self.network.large_maps))
-                  for pair in few_pairs(distorted, reference)]
-        return torch.cat(scores).to(distorted.dtype)
+        return pair_scores(self, self.network, distorted, reference)
 
     def spatial_map(self, distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
         """Returns where the images differ, shape (N, 1, H, W): each layer's distances, bilinearly enlarged, and added.

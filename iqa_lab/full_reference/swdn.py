@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
-from iqa_lab.backbones.features import FeatureExtractor, few_pairs, pair_features
+from iqa_lab.backbones.features import FeatureExtractor, pair_scores
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.full_reference.dists import L2Pooling
 from iqa_lab.full_reference.lpips import BACKBONES, unit_length
@@ -84,9 +84,7 @@ class SWDN(nn.Module):
             TypeError, ValueError: as :func:`iqa_lab.images.check_images`.
         """
         check_images(distorted, reference, minimum_side=self.facts.minimum_side)
-        scores = [self.distance(*pair_features(self.features, *pair, large_maps=self.extractor.large_maps))
-                  for pair in few_pairs(distorted, reference)]
-        return torch.cat(scores).to(distorted.dtype)
+        return pair_scores(self, self.extractor, distorted, reference)
 
     def features(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Returns the maps by layer, with vectors of length 1 (or 0); those of a reference can be kept.

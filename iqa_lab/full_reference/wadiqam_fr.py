@@ -84,10 +84,7 @@ class WaDIQaMFR(nn.Module):
         self.trunk, self.quality = create_trunk(width), create_head(features, width)
         self.importance = create_head(features, width) if weighted else None
         if self.untrained:
-            initialise(self)
-            if weighted:
-                nn.init.zeros_(self.importance.fc2.weight)
-                nn.init.ones_(self.importance.fc2.bias)
+            start_even(self)
         else:
             path = find_weights(parameters)
             load_strictly(self, own_names(read_parameters(path)), path)
@@ -193,6 +190,14 @@ def initialise(network: nn.Module) -> None:
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             nn.init.zeros_(module.bias)
+
+
+def start_even(network: nn.Module) -> None:
+    """Draws first weights with which every patch counts the same, of a network with a ``quality`` and an ``importance``."""
+    initialise(network)
+    if network.importance is not None:
+        nn.init.zeros_(network.importance.fc2.weight)
+        nn.init.ones_(network.importance.fc2.bias)
 
 
 def grid_patches(image: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from iqa_lab.backbones.features import PIXELS_AT_ONCE, FeatureExtractor
+from iqa_lab.backbones.features import FeatureExtractor, few_images
 from iqa_lab.backbones.networks import VGG16_BLOCKS
 from iqa_lab.images import check_images
 from iqa_lab.no_reference.regression import load_fitting
@@ -80,8 +80,7 @@ class BLINDER(nn.Module):
         """
         check_images(image, minimum_side=MINIMUM_SIDE)
         image = image.contiguous(memory_format=torch.channels_last)  # faster on a CPU
-        step = max(1, PIXELS_AT_ONCE // image[0, 0].numel()) if image.device.type == "cpu" else len(image)
-        return torch.cat([torch.cat(self._levels(part), 1) for part in image.split(step)])
+        return torch.cat([torch.cat(self._levels(part), 1) for part in few_images(image)])
 
     def extra_repr(self) -> str:
         return f"{len(self.layers)} levels, pooling={self.pooling!r}"

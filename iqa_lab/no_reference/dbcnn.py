@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from iqa_lab.backbones.checkpoints import check_names, load_strictly, read_state
-from iqa_lab.backbones.features import PIXELS_AT_ONCE, FeatureExtractor, load_backbone
+from iqa_lab.backbones.features import FeatureExtractor, choose_trainable, few_images, load_backbone
 from iqa_lab.backbones.networks import find_backbone
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
@@ -34,7 +34,6 @@ from iqa_lab.no_reference.scnn import CHANNELS, SCNN, own_names
 EPSILON = 1e-8  # DBCNN.py: under the root, whose slope at 0 is infinite
 CROP = 448  # DBCNN.py: side of the crops of LIVE in the Wild; 432 for LIVE, whole images for CSIQ and TID2013
 MINIMUM_SIDE = 16  # one position of the maps
-PARTS = ("head", "all")
 NO_NETWORK = ("Expected parameters of DB-CNN, found none: its authors published S-CNN alone. The library pyiqa has networks "
               "in the same layout, such as DBCNN_KonIQ10k-2de81c0a.pth; give such a file to DBCNN.from_official. Or train "
               "one with iqa_lab.training.train and give its weights.pt, or ask for parameters='random'.")
@@ -111,9 +110,7 @@ class DBCNN(nn.Module):
             image: shape (N, C, H, W), RGB or gray in [0, 1], sides of at least 16 pixels.
         """
         check_images(image, minimum_side=MINIMUM_SIDE)
-        on_cpu = image.device.type == "cpu"  # its cache holds the maps of a few images
-        step = max(1, PIXELS_AT_ONCE // image[0, 0].numel()) if on_cpu else len(image)
-        scores = [self.head(self.pooled_products(part)).squeeze(1) for part in image.split(step)]
+        scores = [self.head(self.pooled_products(part)).squeeze(1) for part in few_images(image)]
         return torch.cat(scores).to(image.dtype)
 
     def pooled_products(self, image: torch.Tensor) -> torch.Tensor:
@@ -143,10 +140,7 @@ class DBCNN(nn.Module):
         Raises:
             ValueError: another word.
         """
-        if part not in PARTS:
-            raise ValueError(f"Expected one of {', '.join(PARTS)}, got {part!r}.")
-        for network in (self.backbone, self.scnn):
-            network.requires_grad_(part == "all").train(part == "all" and self.training)
+        choose_trainable(part, self, self.backbone, self.scnn)
 
     @torch.no_grad()
     def rescale_output(self, mean: float, scale: float) -> None:

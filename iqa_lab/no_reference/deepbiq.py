@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
-from iqa_lab.backbones.features import FeatureExtractor
+from iqa_lab.backbones.features import FeatureExtractor, choose_trainable, few_crops
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 from iqa_lab.no_reference.regression import UNTRAINED, load_fitting
@@ -33,10 +33,8 @@ from iqa_lab.ops.resize import resize
 
 SIDE = 224  # of the crops
 CLASSES = 5  # bad, poor, fair, good, excellent
-CROPS_AT_ONCE = {"cpu": 4, "cuda": 64}  # a CPU's cache holds the maps of a few
 MINIMUM_SIDE = 64  # one position of AlexNet's last maps
 POOLED = ("scores", "features")
-PARTS = ("head", "all")
 NO_REGRESSOR = ("Expected parameters of DeepBIQ, found none: nothing is published. Train a regressor with `iqa-lab train "
                 "deepbiq` and give parameters=Path('.../regressor.npz'), or fine-tune the network with "
                 "iqa_lab.training.train and give its weights.pt, or ask for parameters='random'.")
@@ -101,8 +99,7 @@ class DeepBIQ(nn.Module):
             crops, order = resize(image, size=(SIDE, SIDE)).clamp(0, 1)[:, None], [0]
         else:
             crops, order = grid_crops(image, self.crops_per_side)
-        few = crops.flatten(0, 1).split(CROPS_AT_ONCE.get(image.device.type, 64))
-        features = torch.cat([self.crop_features(some) for some in few]).unflatten(0, crops.shape[:2])[:, order]
+        features = torch.cat([self.crop_features(some) for some in few_crops(crops.flatten(0, 1))]).unflatten(0, crops.shape[:2])[:, order]
         return features if self.pooled == "scores" else features.mean(1)
 
     def crop_features(self, crops: torch.Tensor) -> torch.Tensor:
@@ -130,9 +127,7 @@ class DeepBIQ(nn.Module):
         Raises:
             ValueError: another word.
         """
-        if part not in PARTS:
-            raise ValueError(f"Expected one of {', '.join(PARTS)}, got {part!r}.")
-        self.backbone.requires_grad_(part == "all").train(part == "all" and self.training)
+        choose_trainable(part, self, self.backbone)
 
     @torch.no_grad()
     def rescale_output(self, mean: float, scale: float) -> None:

@@ -18,7 +18,7 @@ GMSD (from memory) on the scale 0 to 100 by :func:`iqa_lab.evaluation.waterloo.o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike
 from scipy.io import loadmat
 from torch import nn
 
-from iqa_lab.backbones.checkpoints import load_strictly, read_state
+from iqa_lab.backbones.checkpoints import load_without, read_state
 from iqa_lab.backbones.features import initialise
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.no_reference.brisque import brisque_features
@@ -79,7 +79,7 @@ class DipIQ(nn.Module):
             initialise(self.layers)
         else:
             path = find_weights(parameters)
-            self._take(read_state(path), path)
+            load_without(self, read_state(path), path, "codebook.")
 
     @classmethod
     def from_official(cls, network: str | Path, *, scaling: str | Path, codebook: str | Path) -> DipIQ:
@@ -99,7 +99,8 @@ class DipIQ(nn.Module):
         for number, (weight, bias) in enumerate(zip(values[::2], values[1::2], strict=True)):
             state |= {f"layers.{number}.weight": weight.T, f"layers.{number}.bias": bias.ravel()}
         system = cls(parameters="random", codebook=codebook, hidden=[weight.shape[1] for weight in values[:-2:2]])
-        system._take({name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in state.items()}, Path(network))
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in state.items()}
+        load_without(system, tensors, network, "codebook.")
         system.parameters_name, system.untrained = str(network), False
         return system
 
@@ -160,10 +161,6 @@ class DipIQ(nn.Module):
     def extra_repr(self) -> str:
         untrained = " (UNTRAINED: random weights)" if self.untrained else ""
         return f"parameters={Path(self.parameters_name).name!r}{untrained}, descriptor={self.descriptor!r}"
-
-    def _take(self, state: Mapping[str, torch.Tensor], path: Path) -> None:
-        own = {key: value for key, value in self.state_dict().items() if key.startswith("codebook.")}
-        load_strictly(self, state if any(key in own for key in state) else own | state, path)
 
 
 def certainty(gap: ArrayLike, *, threshold: float = T_C) -> np.ndarray:

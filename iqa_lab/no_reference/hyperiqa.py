@@ -28,8 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from iqa_lab.backbones.checkpoints import load_strictly, read_state
-from iqa_lab.backbones.features import FeatureExtractor
+from iqa_lab.backbones.checkpoints import load_strictly, load_without, read_state
+from iqa_lab.backbones.features import FeatureExtractor, choose_trainable, few_crops
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 from iqa_lab.no_reference.hyperiqa_networks import LAST, ContentVector, HyperNetwork, SameForAll, target_network
@@ -37,7 +37,6 @@ from iqa_lab.no_reference.hyperiqa_networks import LAST, ContentVector, HyperNet
 SIDE = 224  # of the crops
 TAPS = ("layer1", "layer2", "layer3", "layer4")  # models.py, class ResNetBackbone: of ResNet-50
 RATE_RATIO = 10  # HyerIQASolver.py: learning rate of the hyper network over that of the backbone
-CROPS_AT_ONCE = {"cpu": 4, "cuda": 64}  # a CPU's cache holds the maps of a few
 MINIMUM_SIDE = 32
 #: The layer's name here -> in the authors' files, in pyiqa's; ResNet-50 is ``res`` or ``base_model`` there.
 LAYER_NAMES = {
@@ -49,7 +48,6 @@ JOINED_LAYERS = {
     "rules.matrices": ([f"fc{k}w_conv" for k in range(1, 5)], [f"fc_w_modules.{k}" for k in range(4)]),
     "rules.vectors": ([*(f"fc{k}b_fc" for k in range(1, 5)), "fc5w_fc", "fc5b_fc"],
                       [*(f"fc_b_modules.{k}.2" for k in range(4)), "fc_w_modules.4.2", "fc_b_modules.4.2"])}
-PARTS = ("head", "all")
 NO_NETWORK = ("Expected parameters of HyperIQA, found none. The authors' koniq_pretrained.pkl (trained on KonIQ-10k) is "
               "linked in the README of github.com/SSL92/hyperIQA, pyiqa has HyperIQA-resnet50-koniq10k-c96c41b1.pth; give "
               "such a file to HyperIQA.from_official. Or train one with iqa_lab.training.train and give its weights.pt, or "
@@ -123,7 +121,7 @@ class HyperIQA(nn.Module):
         """
         check_images(image, minimum_side=MINIMUM_SIDE)
         crops = grid_crops(image, self.crops_per_side).flatten(0, 1)
-        scores = torch.cat([self.crop_scores(few) for few in crops.split(CROPS_AT_ONCE.get(image.device.type, 64))])
+        scores = torch.cat([self.crop_scores(few) for few in few_crops(crops)])
         return scores.view(len(image), -1).mean(1).to(image.dtype)
 
     def crop_scores(self, crops: torch.Tensor) -> torch.Tensor:
@@ -163,9 +161,7 @@ class HyperIQA(nn.Module):
         Raises:
             ValueError: another word.
         """
-        if part not in PARTS:
-            raise ValueError(f"Expected one of {', '.join(PARTS)}, got {part!r}.")
-        self.backbone.requires_grad_(part == "all").train(part == "all" and self.training)
+        choose_trainable(part, self, self.backbone)
 
     def parameter_groups(self) -> list[dict]:
         """Returns the groups of an optimiser; ``rate_ratio`` is how many times the learning rate each has.
@@ -189,11 +185,7 @@ class HyperIQA(nn.Module):
                 f"hyper={self.hyper}, crops_per_side={self.crops_per_side}")
 
     def _load(self, path: Path) -> None:
-        state = read_state(path)
-        frozen = {key: value for key, value in self.state_dict().items() if key.startswith("backbone.")}
-        with_backbone = any(key in frozen for key in state)
-        load_strictly(self, state if with_backbone else frozen | state, path)
-        if with_backbone:
+        if load_without(self, read_state(path), path, "backbone."):
             self._say_trained(path)
 
     def _say_trained(self, path: Path) -> None:

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import nn
 
-from iqa_lab.backbones.checkpoints import load_strictly, read_state
-from iqa_lab.backbones.features import FeatureExtractor
+from iqa_lab.backbones.checkpoints import load_without, read_state
+from iqa_lab.backbones.features import FeatureExtractor, choose_trainable
 from iqa_lab.backbones.networks import find_backbone
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
@@ -39,7 +39,6 @@ LAYERS = {"vgg16": "relu7", "alexnet": "relu7", "resnet50": "pool", "mobilenet":
           "squeezenet": "fire9"}
 MINIMUM_SIDE = 32
 PIXELS_AT_ONCE = {"cpu": 2**18, "cuda": 2**22}  # a CPU's cache holds the maps of five squeezed images
-PARTS = ("head", "all")
 NO_NETWORK = ("Expected parameters of NIMA, found none: its authors published no trained network. Train one with "
               "iqa_lab.training.train on distributions of ratings and give its weights.pt, or ask for parameters='random'.")
 
@@ -128,9 +127,7 @@ class NIMA(nn.Module):
         Raises:
             ValueError: another word.
         """
-        if part not in PARTS:
-            raise ValueError(f"Expected one of {', '.join(PARTS)}, got {part!r}.")
-        self.backbone.requires_grad_(part == "all").train(part == "all" and self.training)
+        choose_trainable(part, self, self.backbone)
 
     @torch.no_grad()
     def rescale_output(self, mean: float, scale: float) -> None:
@@ -151,11 +148,7 @@ class NIMA(nn.Module):
         return features.mean((2, 3)) if features.ndim == 4 else features
 
     def _load(self, path: Path) -> None:
-        state = read_state(path)
-        frozen = {key: value for key, value in self.state_dict().items() if key.startswith("backbone.")}
-        with_backbone = any(key in frozen for key in state)
-        load_strictly(self, state if with_backbone else frozen | state, path)
-        if with_backbone:
+        if load_without(self, read_state(path), path, "backbone."):
             self.backbone.weights, self.backbone.untrained = path, False
 
 

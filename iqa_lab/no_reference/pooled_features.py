@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from iqa_lab.backbones.features import PIXELS_AT_ONCE, FeatureExtractor
+from iqa_lab.backbones.features import FeatureExtractor, few_images
 from iqa_lab.images import check_images
 from iqa_lab.no_reference.regression import load_fitting
 from iqa_lab.ops.elementwise import safe_sqrt
@@ -63,8 +63,7 @@ class PooledFeatures(nn.Module):
         """
         check_images(image, minimum_side=MINIMUM_SIDE)
         image = image.contiguous(memory_format=torch.channels_last)  # faster on a CPU
-        step = max(1, PIXELS_AT_ONCE // image[0, 0].numel()) if image.device.type == "cpu" else len(image)
-        return torch.cat([mean_and_deviation(self.backbone(part)[self.layer]) for part in image.split(step)])
+        return torch.cat([mean_and_deviation(self.backbone(part)[self.layer]) for part in few_images(image)])
 
 
 def mean_and_deviation(maps: torch.Tensor) -> torch.Tensor:

@@ -30,8 +30,8 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import nn
 
-from iqa_lab.backbones.checkpoints import load_strictly, read_state
-from iqa_lab.backbones.features import FeatureExtractor
+from iqa_lab.backbones.checkpoints import load_strictly, load_without, read_state
+from iqa_lab.backbones.features import FeatureExtractor, choose_trainable
 from iqa_lab.backbones.networks import IMAGENET_MEAN
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
@@ -46,7 +46,6 @@ S_CNN = "s_cnn"
 LAYERS = {S_CNN: None, "alexnet": "relu7", "resnet50": "pool", "mobilenet": "pool", "efficientnet_lite0": "pool"}
 SIDE, PRETRAINED_SIDE = 64, 224
 PIXELS_AT_ONCE = {"cpu": 2**18, "cuda": 2**22}  # the maps of 64 small patches stay in the cache of a CPU
-PARTS = ("head", "all")
 NO_NETWORK = ("Expected parameters of PQR, found none: its authors published no trained network. Train one with "
               "iqa_lab.training.train and give its weights.pt, or ask for parameters='random'.")
 
@@ -163,9 +162,7 @@ class PQR(nn.Module):
         Raises:
             ValueError: another word.
         """
-        if part not in PARTS:
-            raise ValueError(f"Expected one of {', '.join(PARTS)}, got {part!r}.")
-        self.backbone.requires_grad_(part == "all").train(part == "all" and self.training)
+        choose_trainable(part, self, self.backbone)
 
     @torch.no_grad()
     def rescale_output(self, mean: float, scale: float) -> None:
@@ -185,11 +182,9 @@ class PQR(nn.Module):
         return self.backbone(255 * (patches.to(first.dtype) - mean)).flatten(1)  # one gray channel becomes three
 
     def _load(self, path: Path) -> None:
-        state = read_state(path)
-        frozen = {key: value for key, value in self.state_dict().items() if self.layer and key.startswith("backbone.")}
-        with_backbone = any(key in frozen for key in state)
-        load_strictly(self, state if with_backbone else frozen | state, path)
-        if with_backbone:
+        if not self.layer:
+            load_strictly(self, read_state(path), path)
+        elif load_without(self, read_state(path), path, "backbone."):
             self.backbone.weights, self.backbone.untrained = path, False
 
 

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from iqa_lab.backbones.checkpoints import check_names, read_state
-from iqa_lab.backbones.features import FeatureExtractor
+from iqa_lab.backbones.features import FeatureExtractor, few_crops
 from iqa_lab.images import check_images
 from iqa_lab.no_reference.regression import RegressorEnsemble, load_fitting
 from iqa_lab.ops.elementwise import safe_power, safe_sqrt
@@ -33,7 +33,6 @@ SIDE, STRIDE = 224, 112  # SFA.m: patchSize and stride
 QUANTILES = (1.0, 0.75, 0.5, 0.25, 0.0)  # feature_q4 to feature_q0
 MOMENTS = (2, 3, 4)  # central ones, each under its own root
 STAGES = {"res3d": "layer2", "res4f": "layer3", "res5c": "layer4"}  # TMMintra.m: layer_names -> torchvision's
-PATCHES_AT_ONCE = {"cpu": 4, "cuda": 64}  # a CPU's cache holds the maps of a few
 MINIMUM_SIDE = 32
 CONVERSION = ("import h5py, numpy; f = h5py.File('NAME.mat'); "
               "numpy.savez('NAME.npz', **{k: f[k][()] for k in f if hasattr(f[k], 'shape')})")
@@ -122,8 +121,8 @@ class SFA(nn.Module):
     def patch_features(self, image: torch.Tensor) -> torch.Tensor:
         """Returns the average maps of each patch, in the network's type, shape (N, P, C'). Args: as :meth:`forward`."""
         patches = overlapping_patches(image)
-        few = patches.flatten(0, 1).split(PATCHES_AT_ONCE.get(image.device.type, 64))
-        maps = [self.backbone(some.contiguous(memory_format=torch.channels_last))[self.layer] for some in few]
+        maps = [self.backbone(some.contiguous(memory_format=torch.channels_last))[self.layer]
+                for some in few_crops(patches.flatten(0, 1))]
         return torch.cat([some.mean((2, 3)) for some in maps]).unflatten(0, patches.shape[:2])
 
 

@@ -26,7 +26,7 @@ from torch import nn
 from iqa_lab.backbones.checkpoints import load_strictly
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.full_reference.wadiqam_fr import (CHANNELS, CONVERSION, EPSILON, PATCH, PEAK, create_head, create_trunk,
-                                               grid_patches, initialise, narrowed, own_names, read_parameters, weighted_mean)
+                                               grid_patches, narrowed, own_names, read_parameters, start_even, weighted_mean)
 from iqa_lab.images import check_images
 
 CHUNK = 64  # patches scored at once: the first maps take 8 MB and stay in the cache
@@ -67,10 +67,7 @@ class WaDIQaMNR(nn.Module):
         self.trunk, self.quality = create_trunk(width), create_head(features, width)
         self.importance = create_head(features, width) if weighted else None
         if self.untrained:
-            initialise(self)
-            if weighted:
-                nn.init.zeros_(self.importance.fc2.weight)
-                nn.init.ones_(self.importance.fc2.bias)
+            start_even(self)
         else:
             path = find_weights(parameters)
             load_strictly(self, names_of_any_layout(read_parameters(path), weighted=weighted), path)

@@ -46,14 +46,23 @@ class PreferenceSet:
             yield *map(torch.stack, zip(*cut)), torch.from_numpy(self.preference[batch])
 
     def validate(self, model: nn.Module) -> float:
-        """Returns the 2AFC score: the mean share of people who agree with the model's choice, half of them at a tie."""
-        scores = self.scores(model)
-        ahead = np.sign(scores[self.first] - scores[self.second]) * (1 if model.higher_is_better else -1)
-        return float(np.mean(0.5 + ahead * (self.preference - 0.5)))
+        """Returns :func:`two_afc` of the model's scores."""
+        scores = self.scores(model) * (1 if model.higher_is_better else -1)
+        return two_afc(scores[self.first], scores[self.second], self.preference)
 
     def scores(self, model: nn.Module) -> np.ndarray:
         """Returns the score of each whole image, as users of the model compute it."""
         return score_images(model, self.images.images, self.images.references)
+
+
+def two_afc(first: np.ndarray, second: np.ndarray, preference: np.ndarray) -> float:
+    """Returns the 2AFC score: the mean share of people who agree with the choice by scores, half of them at a tie.
+
+    Args:
+        first, second: scores of the images compared, higher is better, shape (n,).
+        preference: share of people who preferred the first, shape (n,).
+    """
+    return float(np.mean(0.5 + np.sign(first - second) * (preference - 0.5)))
 
 
 def load_preferences(database: Database, rows: np.ndarray, side: int, *, progress: bool = True) -> PreferenceSet:
