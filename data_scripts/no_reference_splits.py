@@ -1,29 +1,36 @@
-"""Trains and tests the no-reference systems without networks over content-disjoint splits of the databases that are here.
+"""Trains and tests the no-reference systems over content-disjoint splits of the databases that are here.
 
-``python -m iqa_lab.data_scripts.no_reference_splits [SYSTEM ...] [--database NAME ...]``, run in the folder of the
-project after ``iqa-lab data prepare`` of livec, biq2021 and tid2013, writes
+``python -m iqa_lab.data_scripts.no_reference_splits [SYSTEM ...] [--database NAME ...] [--splits N]``, run in the folder of
+the project after ``iqa-lab data prepare`` of livec, biq2021, srij and tid2013, writes
 
 - results/splits/no_reference.csv: agreement on the test part of each 80 : 20 split. A system with a regressor is trained
-  on the other 80 % (recipe "fast", its parameter search inside them); the others have seen none of the images.
+  on the other 80 % (recipe "fast", its parameter search inside them). So is a network, which keeps a fifth of their
+  contents to choose its epoch; only the first N splits. The others have seen none of the images.
 - results/no_reference_summary.csv: median and quartiles over the splits, and published medians on the whole databases.
 - results/no_reference_cross.csv: trained on one database, tested on all images of another, and the release's own split
-  of BIQ2021. TID2013 stands here alone: the images that are here show one content, so that no content-disjoint split of
-  them exists.
+  of BIQ2021. Of a network trained on several splits it is that of the split with the median SROCC. TID2013 stands here
+  alone: the images that are here show one content, so that no content-disjoint split of them exists.
+
+Trainings of networks are kept in the cache, and resumed.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from iqa_lab import METRICS, create_metric, load_database
+from iqa_lab.cli.train import types_of, untrained_network
 from iqa_lab.databases import Database, index_folder, quality
 from iqa_lab.downloads import hash_file
 from iqa_lab.embedded import cache_folder
@@ -31,16 +38,21 @@ from iqa_lab.evaluation.protocols import agreement
 from iqa_lab.evaluation.splits import content_splits, official_split
 from iqa_lab.scoring import score
 from iqa_lab.training.features import cached_features, code_version
+from iqa_lab.training.loop import train
 from iqa_lab.training.recipes import find_recipe
 from iqa_lab.training.regressors import fit_regressor, opinion_targets, predict, repeated_splits
+from iqa_lab.training.runs import numbered_parts, split_parts
 
-SPLIT_DATABASES = ("livec", "biq2021")
+SPLIT_DATABASES = ("livec", "biq2021", "srij")
 DATABASES = (*SPLIT_DATABASES, "tid2013")
-REGRESSED = ("brisque", "bliinds2", "gm_log", "cornia", "hosa")
+REGRESSED = ("brisque", "bliinds2", "gm_log", "cornia", "hosa", "pooled_efficientnet_lite0", "blinder_efficientnet_lite0",
+             "deepbiq_efficientnet_lite0", "sfa_efficientnet_lite0")
+NETWORKS = ("cnniqa", "iqacnnpp", "two_stream", "diqam_nr", "wadiqam_nr", "meon", "biecon", "diqa", "deepbqa",
+            "dbcnn_efficientnet_lite0", "hyperiqa_efficientnet_lite0")
 FIXED = ("piqe", "niqe", "niqe_live", "ilniqe", "ilniqe_authors", "brisque_live", "bliinds2_live", "gm_log_live",
-         "diivine_live")
+         "diivine_live", "eonss")
 N_SPLITS, N_SPLITS_FIXED = 10, 100
-KEY, ORDER = ("system", "database"), (*FIXED, *REGRESSED, *DATABASES)  # of the rows of the tables
+KEY, ORDER = ("system", "database"), (*FIXED, *REGRESSED, *NETWORKS, *DATABASES)  # of the rows of the tables
 #: SROCC and PLCC, medians of 10 splits of the whole database, where the same protocol was published.
 PUBLISHED = {("cornia", "livec"): (0.6323, 0.6613), ("brisque", "livec"): (0.6085, 0.6465),
              ("niqe_live", "livec"): (0.4347, 0.4784), ("ilniqe_authors", "livec"): (0.4254, 0.5066),
@@ -49,8 +61,11 @@ SOURCE = "github.com/HuiZeng/BIQA_Toolbox at 39d6065, README: medians of 10 spli
 RESULTS = Path("results")
 
 
-def split_rows(name: str, database: Database) -> Iterator[dict]:
-    """Yields the agreement of one system on the test part of each split."""
+def split_rows(name: str, database: Database, n_splits: int) -> Iterator[dict]:
+    """Yields the agreement of one system on the test part of each split; networks take the first ``n_splits``."""
+    if name in NETWORKS:
+        yield from (train_network(name, database, k)[1] for k in range(n_splits))
+        return
     if name in REGRESSED:
         features = cached_features(create_metric(name, parameters="untrained"), database.image_paths)
         yield from repeated_splits(features, database, find_recipe(name, "fast"), n_splits=N_SPLITS)
@@ -63,6 +78,9 @@ def split_rows(name: str, database: Database) -> Iterator[dict]:
 def cross_rows(name: str, test: Database) -> Iterator[dict]:
     """Yields the agreement of one system on a database, trained on each other one or on its official training part."""
     opinions = quality(test, test.index["mos"].to_numpy(float))
+    if name in NETWORKS:
+        yield from cross_rows_of_network(name, test, opinions)
+        return
     if name not in REGRESSED:
         yield {"trained_on": METRICS[name].configuration, **agreement(fixed_scores(name, test), opinions)}
         return
@@ -79,6 +97,52 @@ def cross_rows(name: str, test: Database) -> Iterator[dict]:
                                   find_recipe(name, "fast"))
         yield {"trained_on": f"official training part ({len(learned)} photos)",
                **agreement(-predict(arrays, features[tested]), opinions[tested])}
+
+
+def cross_rows_of_network(name: str, test: Database, opinions: np.ndarray) -> Iterator[dict]:
+    """Yields what :func:`cross_rows` does for the trainings of a network that are finished."""
+    for train_on in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
+        folders = [run_folder(name, train_on, k) for k in (None, *range(N_SPLITS))]
+        finished = [k for k, folder in zip((None, *range(N_SPLITS)), folders) if (folder / "report.json").is_file()]
+        if finished:
+            ranked = sorted(finished, key=lambda k: train_network(name, train_on, k)[1]["srocc"])
+            scores, learned = network_scores(name, train_on, ranked[len(ranked) // 2], test)
+            yield {"trained_on": f"{train_on.name} ({learned} images)", **agreement(scores, opinions)}
+    if test.index["split"].notna().all():
+        learned = (split_parts(test, 0) == "train").sum()
+        yield {"trained_on": f"official training part ({learned} photos)", **train_network(name, test, None)[1]}
+
+
+def network_scores(name: str, train_on: Database, k: int | None, test: Database) -> tuple[np.ndarray, int]:
+    """Returns the scores of another database's images, higher is better, kept beside the run; and how many images it saw."""
+    network, file = train_network(name, train_on, k)[0], run_folder(name, train_on, k) / f"scores_{test.name}.csv"
+    if not file.is_file():
+        score(network, test).to_csv(file, index=False)
+    learned = (pd.read_csv(file.with_name("split.csv"))["part"] == "train").sum()
+    return quality(train_on, pd.read_csv(file)["score"].to_numpy()), learned
+
+
+def run_folder(name: str, database: Database, k: int | None) -> Path:
+    """Returns where the training of a network on split k, or on the release's own split, is kept."""
+    return cache_folder() / "runs" / database.name / name / ("official" if k is None else f"split{k}")
+
+
+def train_network(name: str, database: Database, k: int | None) -> tuple[nn.Module, dict]:
+    """Returns a network trained on split k, or on the release's own split, and its agreement on the test part.
+
+    The CPU minutes are those since its last start.
+    """
+    parts, folder = (split_parts(database, 0) if k is None else numbered_parts(database, k)), run_folder(name, database, k)
+    recipe = find_recipe(name, "fast")
+    recipe = replace(recipe, seed=k or 0, options=recipe.options | types_of(name, database.name))
+    torch.manual_seed(recipe.seed)
+    network, started = untrained_network(name, recipe, "cpu", "heads"), time.process_time()
+    report, minutes = train(network, database, recipe, folder, parts=parts, progress=False), folder / "cpu_minutes.txt"
+    if not minutes.is_file():
+        minutes.write_text(f"{(time.process_time() - started) / 60:.2f}\n")
+    network.name, network.kind, network.higher_is_better = name, "NR", database.facts.higher_is_better
+    kept = ("n", "srocc", "krocc", "plcc", "rmse", "mapping", "best_epoch", "test_srocc_if_chosen_on_test")
+    return network, {key: report[key] for key in kept} | {"cpu_minutes": float(minutes.read_text())}
 
 
 def fixed_scores(name: str, database: Database) -> np.ndarray:
@@ -109,20 +173,21 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     """Runs the named systems on the named databases, or all, and puts their rows in the place of older ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("system", nargs="*", default=[*FIXED, *REGRESSED])
+    parser.add_argument("system", nargs="*", default=[*FIXED, *REGRESSED, *NETWORKS])
     parser.add_argument("--database", nargs="+", default=list(DATABASES), choices=DATABASES)
+    parser.add_argument("--splits", type=int, default=5, help="of the networks")
     arguments = parser.parse_args()
     facts = {"seed": 0, "torch": torch.__version__, "device": "cpu", "date": date.today().isoformat()}
     for name, database in itertools.product(arguments.system, map(load_database, arguments.database)):
         about = {"system": name, "database": database.name, "images": len(database.index)}
         about_run = facts | {"index_sha256": hash_file(index_folder(database.name) / "index.csv")[:16]}
-        if database.name in SPLIT_DATABASES:
-            rows = [about | {"split": k} | row | about_run for k, row in enumerate(split_rows(name, database))]
+        splits = split_rows(name, database, arguments.splits) if database.name in SPLIT_DATABASES else ()
+        if rows := [about | {"split": k} | row | about_run for k, row in enumerate(splits)]:
             table = replace_rows(RESULTS / "splits" / "no_reference.csv", pd.DataFrame(rows), key=KEY, order=ORDER)
             summary(table).to_csv(RESULTS / "no_reference_summary.csv", index=False, float_format="%.4f")
             print(name, database.name, round(pd.DataFrame(rows)["srocc"].median(), 3), flush=True)
-        cross = pd.DataFrame([about | row | about_run for row in cross_rows(name, database)])
-        replace_rows(RESULTS / "no_reference_cross.csv", cross, key=KEY, order=ORDER)
+        if rows := [about | row | about_run for row in cross_rows(name, database)]:
+            replace_rows(RESULTS / "no_reference_cross.csv", pd.DataFrame(rows), key=KEY, order=ORDER)
 
 
 def replace_rows(file: Path, new: pd.DataFrame, *, key: Sequence[str], order: Sequence[object]) -> pd.DataFrame:

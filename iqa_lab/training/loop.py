@@ -31,7 +31,8 @@ OPTIMISERS = {"adam": torch.optim.Adam, "nadam": torch.optim.NAdam,
               "sgd": lambda groups, lr, betas, **rest: torch.optim.SGD(groups, lr, momentum=betas[0], **rest)}
 
 
-def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Path, *, progress: bool = True) -> dict:
+def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Path, *, parts: np.ndarray | None = None,
+          progress: bool = True) -> dict:
     """Returns the report of a training run, after doing what of it is not yet done in ``folder``.
 
     The epoch is chosen on the validation part alone, unless the recipe repeats authors who chose it on the test part.
@@ -48,6 +49,7 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
         database: with human scores, or with human comparisons for a recipe of preferences.
         recipe: a row of ``RECIPES``, or a changed copy.
         folder: where the run is kept.
+        parts: "train", "validation" or "test" for each image of the index; None: those of :func:`split_parts`.
         progress: show progress bars.
 
     Raises:
@@ -56,7 +58,7 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
     folder = Path(folder)
     if recipe.samples != "preferences":
         quality(database, database.index["mos"])  # raises where there are no human scores
-    parts = split_parts(database, recipe.seed)
+    parts = split_parts(database, recipe.seed) if parts is None else parts
     with processes.joined():
         if first := processes.rank() == 0:
             open_run(folder, describe_run(model, database, recipe), database, parts)

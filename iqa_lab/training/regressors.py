@@ -34,7 +34,7 @@ MOST_ROWS = 4000  # crops that one regressor learns from: the time of libsvm gro
 
 
 def train_regressor(metric: nn.Module, database: Database, recipe: RegressorRecipe, folder: str | Path, *,
-                    progress: bool = True) -> dict:
+                    parts: np.ndarray | None = None, progress: bool = True) -> dict:
     """Returns the report of a training: content-disjoint 80 : 20, or the release's own split.
 
     The folder (``iqa_lab.training.runs``) gets ``search.csv`` (every pair of the grid with its error) and
@@ -46,6 +46,7 @@ def train_regressor(metric: nn.Module, database: Database, recipe: RegressorReci
         database: with human scores.
         recipe: a row of ``RECIPES``, or a changed copy.
         folder: where the run is kept.
+        parts: "train", "validation" or "test" for each image of the index; None: those of :func:`split_parts`.
         progress: show progress bars.
 
     Raises:
@@ -53,8 +54,8 @@ def train_regressor(metric: nn.Module, database: Database, recipe: RegressorReci
     """
     folder = Path(folder)
     targets = opinion_targets(database)
-    parts = split_parts(database, recipe.seed)
-    parts[parts == "validation"] = "train"  # the cross-validation takes its folds from the training part
+    parts = split_parts(database, recipe.seed) if parts is None else parts
+    parts = np.where(parts == "validation", "train", parts)  # the cross-validation takes its folds from the training part
     widths = getattr(metric, "parts", ())
     config = describe_run(metric, database, recipe) | {"features_sha256": code_version(metric)}
     open_run(folder, config, database, parts)

@@ -38,7 +38,24 @@ def split_parts(database: Database, seed: int) -> np.ndarray:
         if "validation" not in rows:
             (inner,) = content_splits(contents.iloc[rows["train"]], n_splits=1, test_share=0.2, seed=seed)
             rows["train"], rows["validation"] = (rows["train"][part] for part in inner)
-    parts = np.empty(len(contents), dtype=object)
+    return name_parts(len(contents), rows)
+
+
+def numbered_parts(database: Database, k: int) -> np.ndarray:
+    """Returns the parts of split k, from 0, of the content-disjoint 80 : 20 splits that tables report.
+
+    The test part is that of :func:`iqa_lab.evaluation.splits.content_splits` with seed 0; a fifth of the other contents
+    is for validation.
+    """
+    contents = database.index["content"]
+    train, test = content_splits(contents, n_splits=k + 1, test_share=0.2, seed=0)[k]
+    (inner,) = content_splits(contents.iloc[train], n_splits=1, test_share=0.2, seed=k)
+    return name_parts(len(contents), dict(zip(PARTS, (*(train[part] for part in inner), test), strict=True)))
+
+
+def name_parts(n: int, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """Returns the name of the part of each of n images, of the positions of those in each part."""
+    parts = np.empty(n, dtype=object)
     for part in PARTS:
         parts[rows[part]] = part
     return parts
@@ -68,6 +85,7 @@ def open_run(folder: Path, config: dict, database: Database, parts: np.ndarray) 
     if file.is_file():
         found = json.loads(file.read_text(encoding="utf-8"))
         changed = sorted(key for key in config if key != "torch" and found.get(key) != config[key])
+        changed += [] if list(pd.read_csv(folder / "split.csv")["part"]) == list(parts) else ["split"]
         if changed:
             raise ValueError(f"Expected an empty folder or the same run in {folder}, got a run with another "
                              f"{', '.join(changed)}; choose another folder or delete this one.")
