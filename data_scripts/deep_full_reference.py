@@ -30,7 +30,7 @@ import pandas as pd
 import torch
 
 from iqa_lab import METRICS, load_database
-from iqa_lab.cli.train import untrained_network
+from iqa_lab.training.networks import new_network
 from iqa_lab.data_scripts.no_reference_splits import fixed_scores, replace_rows
 from iqa_lab.databases import Database, load_ratings, quality
 from iqa_lab.embedded import cache_folder
@@ -65,7 +65,7 @@ def train_system(name: str, seed: int) -> tuple[torch.nn.Module, dict]:
     """Returns a network trained on one split of SRIJ and its report, with the CPU minutes that it took (since its last start)."""
     recipe = replace(find_recipe(name, "fast"), seed=seed)
     torch.manual_seed(seed)
-    network, started = untrained_network(name, recipe, "cpu", "heads"), time.process_time()
+    network, started = new_network(name, recipe), time.process_time()
     folder = cache_folder() / "runs" / "srij" / name / str(seed)
     report, minutes = train(network, load_database("srij"), recipe, folder), folder / "cpu_minutes.txt"
     if not minutes.is_file():

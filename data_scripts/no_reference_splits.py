@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 from iqa_lab import METRICS, create_metric, load_database
-from iqa_lab.cli.train import types_of, untrained_network
+from iqa_lab.training.networks import new_network, types_of
 from iqa_lab.databases import Database, index_folder, quality
 from iqa_lab.downloads import hash_file
 from iqa_lab.embedded import cache_folder
@@ -85,11 +85,11 @@ def cross_rows(name: str, test: Database) -> Iterator[dict]:
         yield {"trained_on": METRICS[name].configuration, **agreement(fixed_scores(name, test), opinions)}
         return
     metric = create_metric(name, parameters="untrained")
-    for train in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
-        arrays, _ = fit_regressor(cached_features(metric, train.image_paths), opinion_targets(train),
-                                  train.index["content"], find_recipe(name, "fast"))
+    for learned in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
+        arrays, _ = fit_regressor(cached_features(metric, learned.image_paths), opinion_targets(learned),
+                                  learned.index["content"], find_recipe(name, "fast"))
         scores = -predict(arrays, cached_features(metric, test.image_paths))
-        yield {"trained_on": f"{train.name} ({len(train.index)} photos)", **agreement(scores, opinions)}
+        yield {"trained_on": f"{learned.name} ({len(learned.index)} photos)", **agreement(scores, opinions)}
     if test.index["split"].notna().all():
         parts, features = official_split(test.index["split"]), cached_features(metric, test.image_paths)
         learned, tested = parts["train"], parts["test"]
@@ -134,9 +134,9 @@ def train_network(name: str, database: Database, k: int | None) -> tuple[nn.Modu
     """
     parts, folder = (split_parts(database, 0) if k is None else numbered_parts(database, k)), run_folder(name, database, k)
     recipe = find_recipe(name, "fast")
-    recipe = replace(recipe, seed=k or 0, options=recipe.options | types_of(name, database.name))
+    recipe = replace(recipe, seed=k or 0, options=recipe.options | types_of(name, database))
     torch.manual_seed(recipe.seed)
-    network, started = untrained_network(name, recipe, "cpu", "heads"), time.process_time()
+    network, started = new_network(name, recipe), time.process_time()
     report, minutes = train(network, database, recipe, folder, parts=parts, progress=False), folder / "cpu_minutes.txt"
     if not minutes.is_file():
         minutes.write_text(f"{(time.process_time() - started) / 60:.2f}\n")

@@ -19,7 +19,8 @@ from torch import nn
 
 from iqa_lab.backbones import features
 from iqa_lab.no_reference import nima
-from iqa_lab.no_reference.nima import NIMA, emd, mean_and_deviation, rating_distributions
+from iqa_lab.no_reference.nima import NIMA, emd, mean_and_deviation
+from iqa_lab.subjective.distributions import rating_distributions
 
 SMALL = {"backbone": "squeezenet", "layer": "pool1", "weights": "random"}  # one convolution, 64 maps
 BINS = torch.arange(1.0, 11, dtype=torch.float64)

@@ -223,30 +223,30 @@ def test_the_command_trains_networks_on_pairs_of_images(model, tmp_path):
 
 def test_the_heads_of_lpips_are_trained_on_comparisons(rated, tmp_path):
     from iqa_lab import create_metric
-    from iqa_lab.cli.train import untrained_network
+    from iqa_lab.training.networks import new_network
 
     torch.manual_seed(0)
     recipe = replace(find_recipe("lpips_squeeze", "fast"), epochs=2, batch_size=10, decay_epochs=1)
-    report = train(untrained_network("lpips_squeeze", recipe, "cpu", "heads"), rated, recipe, tmp_path, progress=False)
+    report = train(new_network("lpips_squeeze", recipe), rated, recipe, tmp_path, progress=False)
     assert report["test_2afc"] > 0.8, "five blurred versions, in order by any positive weights"
     metric = create_metric("lpips_squeeze", parameters=tmp_path / "weights.pt")
     assert metric.name == "lpips_squeeze" and all((head >= 0).all() for head in metric.heads.values())
 
 
 def test_a_network_without_references_gets_crops_and_the_types_of_the_whole_database():
-    from iqa_lab.cli.train import types_of, untrained_network
     from iqa_lab.training.loop import load_part
+    from iqa_lab.training.networks import new_network, types_of
 
-    database = load_database("live_gblur_mini")
-    recipe = replace(find_recipe("iqacnnpp", "fast"), patches_per_image=2, options=types_of("iqacnnpp", database.name))
-    assert recipe.options == {"n_types": 1} and types_of("iqacnnpp", "livec_mini") == {"n_types": 0}
-    assert types_of("meon", "livec_mini") == types_of("wadiqam_nr", database.name) == {}
-    model = untrained_network("iqacnnpp", recipe, "cpu", "heads")
+    database, photos = load_database("live_gblur_mini"), load_database("livec_mini")
+    assert types_of("iqacnnpp", database) == {"n_types": 1} and types_of("iqacnnpp", photos) == {"n_types": 0}
+    assert types_of("meon", photos) == types_of("wadiqam_nr", database) == {}
     named = replace(database, index=database.index.assign(distortion=["blur", "noise", None] * 5))
+    recipe = replace(find_recipe("iqacnnpp", "fast"), patches_per_image=2, options=types_of("iqacnnpp", named))
+    model = new_network("iqacnnpp", recipe)
     crops, targets, types = next(load_part(model, named, np.arange(3, 7), recipe, progress=False).batches(
         recipe, np.random.default_rng(0)))
     assert crops.shape == (4, 2, 3, 32, 32) and targets.shape == (4,) and sorted(types.tolist()) == [-1, 0, 0, 1]
-    loss = model.loss(crops / 255, targets.float(), types.clamp(max=0))
+    loss = model.loss(crops / 255, targets.float(), types)
     assert loss.isfinite()
 
 

@@ -125,6 +125,10 @@ class BIECON(nn.Module):
         found = self.proxy(self.features(patches)).squeeze(2)
         return WL_LOC * F.mse_loss(found, proxies.to(found))
 
+    def error_loss(self, distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        """Returns :meth:`proxy_loss` of the samples in crops (N, P, C, H, W); the authors take whole images."""
+        return self.proxy_loss(*proxy_samples(distorted.flatten(0, 1), reference.flatten(0, 1)))
+
     def loss(self, crops: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Returns the loss of the second stage: 100 times the mean squared error of the images' scores.
 

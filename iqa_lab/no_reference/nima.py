@@ -17,10 +17,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike
 from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_without, read_state
@@ -29,8 +27,8 @@ from iqa_lab.backbones.networks import find_backbone
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
 from iqa_lab.ops.elementwise import safe_power, safe_sqrt
+from iqa_lab.subjective.distributions import N_BINS
 
-N_BINS = 10  # ratings from 1 to 10
 SIDE = 224  # of an image that is squeezed, and of the crops in training
 DROPOUT = 0.75  # in front of the last layer
 R_TRAINING, R_REPORTED = 2, 1  # r of the earth mover's distance: as the loss, and in tables
@@ -59,7 +57,7 @@ class NIMA(nn.Module):
         ValueError: unknown backbone or layer, or a file with other keys or shapes.
     """
 
-    patch_size = SIDE
+    patch_size, learns_distributions = SIDE, True
 
     def __init__(self, *, backbone: str = "vgg16", layer: str | None = None, squeezed: bool = True,
                  cross_entropy: bool = False, weights: str | Path = "imagenet",
@@ -113,7 +111,8 @@ class NIMA(nn.Module):
 
         Args:
             crops: shape (N, P, C, H, W), P crops of each of N images, in [0, 1].
-            distributions: shape (N, 10); rows sum to 1, as those of :func:`rating_distributions`.
+            distributions: shape (N, 10); rows sum to 1, as those of
+                :func:`iqa_lab.subjective.distributions.opinion_distributions`.
         """
         logits = self.logits(crops.flatten(0, 1))
         targets = distributions.to(logits).repeat_interleave(crops.shape[1], 0)
@@ -133,7 +132,8 @@ class NIMA(nn.Module):
     def rescale_output(self, mean: float, scale: float) -> None:
         """Makes the network return scale * score + mean, by moving the bins.
 
-        For ratings on a scale from low to high, given to :func:`rating_distributions`, scores come on that scale with
+        For ratings on a scale from low to high, given to
+        :func:`iqa_lab.subjective.distributions.rating_distributions`, scores come on that scale with
         scale = (high - low) / 9 and mean = low - scale.
         """
         self.bins.mul_(scale).add_(mean)
@@ -174,28 +174,3 @@ def mean_and_deviation(distributions: torch.Tensor, bins: torch.Tensor) -> tuple
     bins = bins.to(distributions)
     mean = distributions @ bins
     return mean, safe_sqrt((distributions * (bins - mean[:, None]).square()).sum(1))
-
-
-def rating_distributions(ratings: ArrayLike, *, low: float, high: float) -> np.ndarray:
-    """Returns the distribution of each image's ratings over 10 bins, float64 (images, 10); rows sum to 1.
-
-    The first bin is the low end of the scale and the last one the high end. A rating between two bins belongs to both in
-    shares that keep the mean; on a scale of the numbers 1 to 10 every bin has its votes.
-
-    Args:
-        ratings: shape (persons, images), NaN where a person did not rate an image.
-        low, high: ends of the scale.
-
-    Raises:
-        ValueError: ratings outside the scale, an image without ratings, or another shape.
-    """
-    ratings = np.asarray(ratings, dtype=float)
-    if ratings.ndim != 2 or np.isnan(ratings).all(0).any():
-        raise ValueError(f"Expected ratings of shape (persons, images), at least one of each image, got {ratings.shape}; "
-                         "leave out the images that nobody rated.")
-    if np.nanmin(ratings) < low or np.nanmax(ratings) > high:
-        raise ValueError(f"Expected ratings from {low:g} to {high:g}, got {np.nanmin(ratings):g} to "
-                         f"{np.nanmax(ratings):g}; give the ends of the scale that people had.")
-    position = (N_BINS - 1) * (ratings - low) / (high - low)
-    shares = np.clip(1 - np.abs(position[..., None] - np.arange(N_BINS)), 0, 1)  # persons, images, bins
-    return np.where(np.isnan(shares), 0, shares).sum(0) / (~np.isnan(ratings)).sum(0)[:, None]

@@ -55,19 +55,20 @@ class SCNN(nn.Module):
         parameters: ``"dbcnn_scnn"``, the authors' (shipped); another name in
             :data:`iqa_lab.backbones.weights_table.WEIGHTS`; a file in their layout or with this module's state; or
             ``"random"`` for an untrained network.
+        n_types: how many classes it tells apart, a type and a level each.
 
     Raises:
         FileNotFoundError: the file is absent. ValueError: it holds other keys or shapes.
     """
 
-    patch_size = 224  # SCNN.py: crops of images whose shorter side was resized to 256
+    patch_size, learns_levels = 224, True  # SCNN.py: crops of images whose shorter side was resized to 256
 
-    def __init__(self, *, parameters: str | Path = "dbcnn_scnn") -> None:
+    def __init__(self, *, parameters: str | Path = "dbcnn_scnn", n_types: int = len(CLASSES)) -> None:
         super().__init__()
-        self.parameters_name = str(parameters)
+        self.parameters_name, self.n_types = str(parameters), n_types
         self.trunk = Trunk()
         self.projection = nn.Sequential(Block(CHANNELS[-1], PROJECTION, 1), Block(PROJECTION, PROJECTION, 1))
-        self.classifier = nn.Linear(PROJECTION, len(CLASSES))
+        self.classifier = nn.Linear(PROJECTION, n_types)
         self.trunk.untrained = parameters == "random"
         if self.trunk.untrained:
             initialise(self)
@@ -85,7 +86,7 @@ class SCNN(nn.Module):
         return self.trunk(image)
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
-        """Returns one number for each class, shape (N, 39), in the type of the network; the largest is its answer.
+        """Returns one number for each class, shape (N, n_types), in the type of the network; the largest is its answer.
 
         Args: as :meth:`features`. The network was trained on crops of 224 of images that were resized to 256 pixels on
             the shorter side.
@@ -93,18 +94,22 @@ class SCNN(nn.Module):
         pooled = self.features(image).mean((2, 3), keepdim=True)
         return self.classifier(self.projection(pooled).flatten(1))
 
+    def types(self, image: torch.Tensor) -> torch.Tensor:
+        """Returns the class of each image, int64 of shape (N,). Args: as :meth:`logits`."""
+        return self.logits(image).argmax(1)
+
     def type_loss(self, crops: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         """Returns the mean cross-entropy of the classes; no opinion score is needed.
 
         Args:
             crops: shape (N, P, C, side, side), P crops of each of N images, in [0, 1].
-            classes: position in ``CLASSES`` of what was done to each image, int64 of shape (N,).
+            classes: what was done to each image, int64 of shape (N,); position in ``CLASSES`` for the authors' 39.
         """
         return F.cross_entropy(self.logits(crops.flatten(0, 1)), classes.repeat_interleave(crops.shape[1]))
 
     def extra_repr(self) -> str:
         untrained = " (UNTRAINED: random weights)" if self.trunk.untrained else ""
-        return f"parameters={Path(self.parameters_name).name!r}{untrained}"
+        return f"parameters={Path(self.parameters_name).name!r}{untrained}, n_types={self.n_types}"
 
 
 class Block(nn.Sequential):

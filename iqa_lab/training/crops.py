@@ -1,21 +1,19 @@
-"""Whole images with their opinion scores, kept in memory as 8 bits, cut at random places in each epoch."""
+"""Whole images with what is known of them, kept as 8 bits, cut at random places in each epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from iqa_lab.databases import Database
 from iqa_lab.evaluation.criteria import srocc
-from iqa_lab.training.patches import read_8_bit
+from iqa_lab.subjective.distributions import opinion_distributions
+from iqa_lab.training.decoded import decode
 from iqa_lab.training.recipes import Recipe
 
 SCORING_BATCH = 4  # whole images scored at once
@@ -31,6 +29,9 @@ class ImageSet:
         targets: opinion score of each.
         side: of the square crops, in pixels.
         types: number of each one's distortion, int64, for a model that learns it as well; None for the others.
+        distributions: of each one's ratings over bins, float32 of shape (n, K), for a model that learns them in place of
+            the scores; None for the others.
+        scale: ends of that of the opinions: what the first and the last of these bins stand for.
     """
 
     images: Sequence[torch.Tensor]
@@ -38,17 +39,21 @@ class ImageSet:
     targets: np.ndarray | None
     side: int
     types: np.ndarray | None = None
+    distributions: np.ndarray | None = None
+    scale: tuple[float, float] | None = None
     criterion = "srocc"
 
     def batches(self, recipe: Recipe, random: np.random.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
-        """Yields crops (B, P, 3, side, side) of the distorted images, of their references at the same places if there
-        are any, the opinion scores (B,), and the types (B,) if there are any; B images in a step, P crops of each."""
+        """Yields crops (B, P, 3, side, side) of the distorted images, of their references at the same places, the opinion
+        scores (B,) or their distributions (B, K), and the types (B,), of all these what there is; B images in a step, P
+        crops of each."""
         order = random.permutation(len(self.images))
         sources = [self.images] if self.references is None else [self.images, self.references]
+        targets = self.targets if self.distributions is None else self.distributions
+        labels = [label for label in (targets, self.types) if label is not None]
         for start in range(0, len(order), recipe.batch_size):
             batch = order[start:start + recipe.batch_size]
             cut = [cut_crops([source[i] for source in sources], self.side, recipe, random) for i in batch]
-            labels = [self.targets] if self.types is None else [self.targets, self.types]
             yield *map(torch.stack, zip(*cut)), *(torch.from_numpy(label[batch]) for label in labels)
 
     def validate(self, model: nn.Module) -> float:
@@ -58,13 +63,13 @@ class ImageSet:
 
     def scores(self, model: nn.Module) -> np.ndarray:
         """Returns the score of each whole image, as users of the model compute it."""
-        return score_images(model, self.images, self.references)
+        return apply_to_images(model, model, self.images, self.references)
 
 
 @torch.no_grad()
-def score_images(model: nn.Module, images: Sequence[torch.Tensor],
-                 references: Sequence[torch.Tensor] | None) -> np.ndarray:
-    """Returns the model's score of each 8-bit image; neighbours of one size are scored together."""
+def apply_to_images(function: Callable[..., torch.Tensor], model: nn.Module, images: Sequence[torch.Tensor],
+                    references: Sequence[torch.Tensor] | None = None) -> np.ndarray:
+    """Returns what the model, or one of its methods, makes of each 8-bit image; neighbours of one size go together."""
     device = next(model.parameters()).device
     model.eval()
     found = []
@@ -73,7 +78,7 @@ def score_images(model: nn.Module, images: Sequence[torch.Tensor],
         for start in range(0, len(group), SCORING_BATCH):
             batch = group[start:start + SCORING_BATCH]
             sources = [images] if references is None else [images, references]
-            found.append(model(*(torch.stack([source[i] for i in batch]).to(device).float() / 255 for source in sources)))
+            found.append(function(*(torch.stack([source[i] for i in batch]).to(device).float() / 255 for source in sources)))
     return torch.cat(found).double().cpu().numpy()
 
 
@@ -86,40 +91,47 @@ def cut_crops(images: Sequence[torch.Tensor], side: int, recipe: Recipe, random:
     return [crop.flip(-1) for crop in crops] if recipe.mirrored and random.random() < 0.5 else crops
 
 
-def load_images(database: Database, rows: np.ndarray, side: int, *, with_references: bool = True, with_types: bool = False,
-                progress: bool = True) -> ImageSet:
-    """Returns some images of a database; 3 bytes per pixel stay in memory.
+def type_numbers(database: Database, *, with_levels: bool = False) -> np.ndarray:
+    """Returns the number of each image's distortion, int64 (n,): its place in alphabetical order, -1 where none is named.
 
     Args:
-        database: with opinion scores.
+        database: whole, so that every part of it has the same numbers.
+        with_levels: number each level of each distortion by itself.
+    """
+    names = database.index["distortion"]
+    if with_levels:
+        names = names + " " + database.index["level"].astype(str)
+    return names.astype("category").cat.codes.to_numpy(np.int64)
+
+
+def load_images(database: Database, rows: np.ndarray, side: int, *, with_references: bool = True,
+                types: np.ndarray | None = None, with_distributions: bool = False, squeezed: int = 0, progress: bool = True) -> ImageSet:
+    """Returns some images of a database.
+
+    Args:
+        database: with opinion scores, or without for a model that needs none.
         rows: positions of the images in its index.
         side: of the crops, in pixels.
         with_references: read the references too, where the database has them.
-        with_types: number the distortions of the whole database in alphabetical order; -1 where none is named.
+        types: number of the distortion of each image of the database, as :func:`type_numbers`.
+        with_distributions: of the ratings, by :func:`iqa_lab.subjective.distributions.opinion_distributions`.
+        squeezed: as :func:`iqa_lab.training.decoded.decode`.
         progress: show a progress bar.
 
     Raises:
-        ValueError: an image cannot be decoded, has 16 bits, is smaller than a crop, or differs in size from its reference.
+        ValueError: an image cannot be decoded, has 16 bits, is smaller than a crop, or differs in size from its reference;
+            or there is no spread of opinions to learn.
     """
-    images = read_all([database.image_paths[row] for row in rows], side, progress=progress)
+    images = decode([database.image_paths[row] for row in rows], side, squeezed=squeezed, progress=progress)
     references = None
     if with_references and database.facts.kind == "FR":
         paths = [database.reference_paths[row] for row in rows]
-        once = dict(zip(unique := sorted(set(paths)), read_all(unique, side, progress=False)))
+        once = dict(zip(unique := sorted(set(paths)), decode(unique, side, squeezed=squeezed, progress=False)))
         references = [once[path] for path in paths]
         for row, image, reference in zip(rows, images, references):
             if image.shape != reference.shape:
                 raise ValueError(f"Expected images of the size of their reference, got {tuple(image.shape)} and "
                                  f"{tuple(reference.shape)} for {database.image_paths[row]}; leave it out of the index.")
     targets = database.index["mos"].to_numpy(float)[rows] if database.index["mos"].notna().all() else None
-    types = database.index["distortion"].astype("category").cat.codes.to_numpy(np.int64)[rows] if with_types else None
-    return ImageSet(images, references, targets, side, types)
-
-
-def read_all(paths: Sequence[Path], side: int, *, progress: bool) -> list[torch.Tensor]:
-    """Returns 8-bit images of shape (3, H, W), read by two threads."""
-    def read(path: Path) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(read_8_bit(path, side).transpose(2, 0, 1)))
-
-    with ThreadPoolExecutor(2) as pool:
-        return list(tqdm(pool.map(read, paths), total=len(paths), unit="image", desc="reading", disable=not progress))
+    distributions = opinion_distributions(database, rows).astype(np.float32) if with_distributions else None
+    return ImageSet(images, references, targets, side, None if types is None else types[rows], distributions, database.facts.score_range)

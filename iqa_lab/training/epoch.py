@@ -27,7 +27,7 @@ class Samples(Protocol):
     targets: np.ndarray | None
 
     def batches(self, recipe: Recipe, random: np.random.Generator):
-        """Yields the arguments of ``model.loss`` of one epoch: images as 8-bit tensors, targets as float64."""
+        """Yields the arguments of the model's loss: images as 8-bit tensors, opinion scores as float64."""
 
     def validate(self, model: nn.Module) -> float:
         """Returns how well the model agrees with people, higher is better."""
@@ -57,7 +57,8 @@ def run_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, samples: Sampl
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("rate_ratio", 1)
     learned = [p for group in optimiser.param_groups for p in group["params"]]
-    loss_of = torch.compile(model.loss) if recipe.compiled else model.loss
+    loss_of = getattr(model, recipe.loss)
+    loss_of = torch.compile(loss_of) if recipe.compiled else loss_of
     losses = []
     model.train()
     with torch.random.fork_rng():
@@ -101,10 +102,10 @@ def made_ahead(batches: Iterable[tuple[torch.Tensor, ...]]) -> Iterator[tuple[to
 
 
 def to_device(part: torch.Tensor, device: torch.device, scaling: tuple[float, float]) -> torch.Tensor:
-    """Returns 8-bit images as float in [0, 1], integers as they are, and targets on the scale that the network learns."""
+    """Returns 8-bit images as float in [0, 1], float64 on the scale that the network learns, anything else as it is."""
     if part.dtype == torch.uint8:
         return part.to(device, non_blocking=True).float() / 255
-    if not part.is_floating_point():
+    if part.dtype != torch.float64:
         return part.to(device)
     mean, scale = scaling
     return ((part - mean) / scale).to(device, torch.float32)

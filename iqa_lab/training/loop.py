@@ -1,4 +1,4 @@
-"""Trains a network on a database with human judgements; a killed run goes on where it stopped, to the same result.
+"""Trains a network on a database; a killed run goes on where it stopped, to the same result.
 
 One folder per run (``iqa_lab.training.runs``), with ``history.csv`` (a line per epoch), ``checkpoint.pt`` (to resume)
 and ``weights.pt`` (of the best epoch on the validation part). The test part decides nothing; what choosing the epoch on it
@@ -20,12 +20,13 @@ from tqdm import tqdm
 from iqa_lab.databases import Database, quality
 from iqa_lab.evaluation.splits import PARTS
 from iqa_lab.training import processes
-from iqa_lab.training.crops import load_images
+from iqa_lab.training.crops import apply_to_images, load_images, type_numbers
 from iqa_lab.training.epoch import Samples, run_epoch
+from iqa_lab.training.first_stage import MadeImages
 from iqa_lab.training.patches import load_patches
 from iqa_lab.training.preferences import load_preferences
 from iqa_lab.training.recipes import Recipe
-from iqa_lab.training.runs import describe_run, open_run, split_parts, write_results, write_whole
+from iqa_lab.training.runs import describe_run, open_run, split_parts, write_report, write_results, write_whole
 
 OPTIMISERS = {"adam": torch.optim.Adam, "nadam": torch.optim.NAdam,
               "sgd": lambda groups, lr, betas, **rest: torch.optim.SGD(groups, lr, momentum=betas[0], **rest)}
@@ -41,12 +42,14 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
     processor with one number of threads).
 
     Args:
-        model: untrained, on the device where it shall be trained, with ``loss(...)`` of what the recipe's samples give;
-            with ``patch_size``; with ``rescale_output(mean, scale)`` if it learns opinion scores, and with
-            ``targets_from_0_to_1 = True`` if it cannot learn standardised ones; and, if it has parameters that must keep
-            a sign, with ``project()``, called after each step. It ends in evaluation mode with the weights of the best
-            epoch.
-        database: with human scores, or with human comparisons for a recipe of preferences.
+        model: untrained, or after its first stage, on the device where it shall be trained; with the recipe's loss, of what
+            the recipe's samples give, and with ``patch_size``. If it learns opinion scores, with
+            ``rescale_output(mean, scale)``, with ``targets_from_0_to_1 = True`` if it cannot learn standardised ones, or
+            ``learns_distributions = True`` if it learns how they spread. With ``project()``, called after each step, if it
+            has parameters that must keep a sign, and ``fit_regression(vectors, scores)``, called at the end, if its scores
+            are regressed from its ``vectors``. It ends in evaluation mode with the weights of the best epoch.
+        database: with human scores, or with human comparisons for a recipe of preferences; for a first stage any with
+            references and names of distortions.
         recipe: a row of ``RECIPES``, or a changed copy.
         folder: where the run is kept.
         parts: "train", "validation" or "test" for each image of the index; None: those of :func:`split_parts`.
@@ -56,7 +59,7 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
         ValueError: no human judgements, too few contents, an unreadable image, or a folder with another run.
     """
     folder = Path(folder)
-    if recipe.samples != "preferences":
+    if recipe.loss == "loss" and recipe.samples != "preferences":
         quality(database, database.index["mos"])  # raises where there are no human scores
     parts = split_parts(database, recipe.seed) if parts is None else parts
     with processes.joined():
@@ -64,32 +67,48 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
             open_run(folder, describe_run(model, database, recipe), database, parts)
         processes.wait_for_all()
         if not (folder / "report.json").is_file():
-            sets = {part: load_part(model, database, np.flatnonzero(parts == part), recipe, progress=progress and first)
-                    for part in PARTS}
+            sets = {part: load_part(model, database, np.flatnonzero(parts == part), recipe, part == "train",
+                                    progress=progress and first) for part in PARTS}
             run_epochs(model, sets, recipe, folder, progress=progress and first)
-            if first:
+            facts = epoch_facts(folder, recipe)
+            if first and recipe.loss != "loss":
+                write_report(folder, {"database": database.name, "n_images": len(parts), **facts})
+            elif first:
                 direction = model.higher_is_better if recipe.samples == "preferences" else None
-                write_results(folder, database, parts, sets["test"].scores(model), epoch_facts(folder, recipe),
-                              higher_is_better=direction)
+                write_results(folder, database, parts, sets["test"].scores(model), facts, higher_is_better=direction)
         processes.wait_for_all()
     model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
     model.eval()
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
-def load_part(model: nn.Module, database: Database, rows: np.ndarray, recipe: Recipe, *, progress: bool) -> Samples:
-    """Returns the samples of some images, as the recipe wants them."""
-    if recipe.samples == "crops":
-        return load_images(database, rows, model.patch_size, with_references=getattr(model, "kind", "FR") != "NR",
-                           with_types=getattr(model, "n_types", 0) > 0, progress=progress)
-    load = {"patches": load_patches, "preferences": load_preferences}[recipe.samples]
-    return load(database, rows, model.patch_size, progress=progress)
+def load_part(model: nn.Module, database: Database, rows: np.ndarray, recipe: Recipe, learned: bool = False, *,
+              progress: bool) -> Samples:
+    """Returns the samples of some images, as the recipe wants them.
+
+    Args:
+        model, database, recipe, progress: as :func:`train` has them.
+        rows: positions of the images in the index.
+        learned: from this part; others keep their size even if the recipe squeezes images.
+    """
+    side = recipe.crop_side or model.patch_size
+    if recipe.samples != "crops":
+        load = {"patches": load_patches, "preferences": load_preferences}[recipe.samples]
+        return load(database, rows, side, progress=progress)
+    types = type_numbers(database, with_levels=getattr(model, "learns_levels", False))
+    known = recipe.loss != "error_loss" and types.max() + 1 == getattr(model, "n_types", None)
+    images = load_images(database, rows, side, progress=progress, squeezed=recipe.squeezed if learned else 0,
+                         with_references=recipe.loss == "error_loss" or (
+                             recipe.loss == "loss" and getattr(model, "kind", "FR") != "NR"),
+                         types=types if known and types.max() >= 0 else None,
+                         with_distributions=getattr(model, "learns_distributions", False))
+    return images if recipe.loss == "loss" else MadeImages(replace(images, targets=None), recipe)
 
 
 def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folder: Path, *, progress: bool) -> None:
     """Trains from the checkpoint on, if there is one, and leaves the best epoch's weights in weights.pt and the model."""
-    targets, criterion, first = sets["train"].targets, sets["train"].criterion, processes.rank() == 0
-    mean, scale = target_scaling(model, targets)
+    samples, first = sets["train"], processes.rank() == 0
+    mean, scale = target_scaling(model, samples)
     optimiser = create_optimiser(model, recipe)
     history, best = load_checkpoint(folder / "checkpoint.pt", model, optimiser)
     processes.equalise(model)
@@ -97,9 +116,9 @@ def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folde
                       desc="training", disable=not progress):
         if recipe.renewed_optimiser and epoch:
             optimiser = create_optimiser(model, recipe, first_group_alone=True)
-        loss = run_epoch(model, optimiser, sets["train"], (mean, scale), recipe, epoch)
+        loss = run_epoch(model, optimiser, samples, (mean, scale), recipe, epoch)
         processes.equalise(model)
-        reached = {f"{part}_{criterion}": sets[part].validate(model) for part in ("validation", "test")}
+        reached = {f"{part}_{samples.criterion}": sets[part].validate(model) for part in ("validation", "test")}
         history.append({"epoch": epoch + 1, "loss": loss, **reached})
         if best is None or best_epoch(history, recipe)["epoch"] == epoch + 1:
             best = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
@@ -108,8 +127,10 @@ def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folde
             write_whole(folder / "checkpoint.pt", lambda path: torch.save(state, path))
             write_whole(folder / "history.csv", lambda path: pd.DataFrame(history).to_csv(path, index=False))
     model.load_state_dict(best)
-    if targets is not None:
+    if samples.targets is not None:
         model.rescale_output(mean, scale)
+    if hasattr(model, "fit_regression"):
+        model.fit_regression(apply_to_images(model.vectors, model, samples.images), samples.targets)
     if first:
         write_whole(folder / "weights.pt", lambda path: torch.save(model.state_dict(), path))
 
@@ -141,13 +162,20 @@ def epoch_facts(folder: Path, recipe: Recipe) -> dict:
     return {"best_epoch": int(chosen["epoch"]), "chosen_on": recipe.chosen_on, **reached, **claims}
 
 
-def target_scaling(model: nn.Module, targets: np.ndarray | None) -> tuple[float, float]:
-    """Returns the mean and the scale by which the network's targets are (target - mean) / scale; 0 and 1 without targets."""
-    if targets is None:
+def target_scaling(model: nn.Module, samples: Samples) -> tuple[float, float]:
+    """Returns mean and scale by which the scores of a network become opinion scores: scale * score + mean.
+
+    The network's targets are the other way round, (target - mean) / scale; 0 and 1 without targets.
+    """
+    if samples.targets is None:
         return 0.0, 1.0
+    if getattr(model, "learns_distributions", False):
+        low, high = samples.scale  # the first and the last of the bins, which are 1, 2, ...
+        scale = (high - low) / (samples.distributions.shape[1] - 1)
+        return low - scale, scale
     if getattr(model, "targets_from_0_to_1", False):
-        return targets.min(), np.ptp(targets)
-    return targets.mean(), targets.std()
+        return samples.targets.min(), np.ptp(samples.targets)
+    return samples.targets.mean(), samples.targets.std()
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[list[dict], dict | None]:

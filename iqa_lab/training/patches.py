@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from iqa_lab.databases import Database
 from iqa_lab.evaluation.criteria import srocc
-from iqa_lab.images import read_pixels
+from iqa_lab.training.decoded import READERS, read_8_bit
 from iqa_lab.training.recipes import Recipe
 
 SCORING_BATCH = 128  # patches scored at once; more would leave the cache
@@ -68,7 +68,7 @@ def load_patches(database: Database, rows: np.ndarray, side: int, *, progress: b
         ValueError: an image cannot be decoded, is smaller than a patch, or has 16 bits.
     """
     paths = [database.image_paths[row] for row in rows]
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         grids = list(tqdm(pool.map(lambda path: cut_patches(path, side), paths), total=len(paths), unit="image",
                           desc="reading", disable=not progress))
     image = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
@@ -81,19 +81,6 @@ def cut_patches(path: Path, side: int) -> np.ndarray:
     rows, columns = (length // side for length in pixels.shape[:2])
     cells = pixels[:rows * side, :columns * side].reshape(rows, side, columns, side, 3)
     return np.ascontiguousarray(cells.transpose(0, 2, 4, 1, 3)).reshape(-1, 3, side, side)
-
-
-def read_8_bit(path: Path, side: int) -> np.ndarray:
-    """Returns the pixels of one image file, uint8 of shape (H, W, 3).
-
-    Raises:
-        ValueError: it cannot be decoded, has a side below ``side`` pixels, or 16 bits.
-    """
-    pixels = read_pixels(path)
-    if pixels.dtype != np.uint8 or min(pixels.shape[:2]) < side:
-        raise ValueError(f"Expected an 8-bit image with sides of at least {side} pixels, got {pixels.dtype} of "
-                         f"{pixels.shape[0]} x {pixels.shape[1]} in {path}; leave it out of the database's index.")
-    return pixels
 
 
 def epoch_order(image: np.ndarray, per_image: int | None, batch_size: int, random: np.random.Generator) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from iqa_lab.databases import Database, load_pairs, load_ratings
 from iqa_lab.subjective.comparisons import within_rater_preferences
-from iqa_lab.training.crops import ImageSet, cut_crops, load_images, score_images
+from iqa_lab.training.crops import ImageSet, apply_to_images, cut_crops, load_images
 from iqa_lab.training.recipes import Recipe
 
 #: How comparisons come from ratings, wherever their agreement is reported.
@@ -52,7 +52,7 @@ class PreferenceSet:
 
     def scores(self, model: nn.Module) -> np.ndarray:
         """Returns the score of each whole image, as users of the model compute it."""
-        return score_images(model, self.images.images, self.images.references)
+        return apply_to_images(model, model, self.images.images, self.images.references)
 
 
 def two_afc(first: np.ndarray, second: np.ndarray, preference: np.ndarray) -> float:

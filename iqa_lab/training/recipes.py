@@ -21,6 +21,10 @@ class Recipe:
         seed: decides the split, the first weights, the order of the samples, crops and dropout.
         samples: "patches" (of the grid, each with its image's opinion score), "crops" (of whole images and their
             references) or "preferences" (comparisons of two versions of a reference).
+        loss: the model's method that is minimised: "loss", or of a first stage without opinions "error_loss" (what the
+            reference says) or "type_loss" (what was done to the image).
+        crop_side: of the crops in pixels; 0 for the model's ``patch_size``.
+        squeezed: bring the images that are learned from to so many pixels on both sides first; 0 leaves them as they are.
         optimiser: "adam", "nadam" or "sgd", whose momentum is the first of ``betas``.
         betas, weight_decay: of the optimiser.
         decay_epochs: how many of the last epochs the learning rate falls in, in equal steps towards 0.
@@ -43,6 +47,9 @@ class Recipe:
     source: str
     seed: int = 0
     samples: str = "patches"
+    loss: str = "loss"
+    crop_side: int = 0
+    squeezed: int = 0
     optimiser: str = "adam"
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
@@ -106,6 +113,18 @@ _HYPERIQA_RECIPES = {
                       source="what the authors' code does: optimiser made anew, hyper network trained in the first epoch "
                              "alone, a rate of the backbone that never falls, best epoch on the test images"),
 }
+_NIMA_RECIPES = {
+    "fast": Recipe(epochs=8, batch_size=16, learning_rate=1e-3, patches_per_image=1, samples="crops", mirrored=True,
+                   decay_epochs=4, source="reduced for CPUs: the last layer alone, Adam, 8 epochs"),
+    "full": Recipe(epochs=25, batch_size=64, learning_rate=1e-3, patches_per_image=1, samples="crops", mirrored=True,
+                   squeezed=256, source="port of idealo for TID2013: 25 epochs of the last layer with Adam; its 25 further ones "
+                                        "of all layers at 3e-7 are left to --start"),
+}
+_PQR = dict(samples="crops", mirrored=True)
+_PQR_FULL = Recipe(epochs=40, batch_size=2, learning_rate=1e-2, patches_per_image=500, optimiser="sgd", decay_epochs=39,
+                   weight_decay=5e-4, **_PQR,
+                   source="authors' code: 500 patches of each image in an epoch, about 1024 in a step, momentum 0.9; its rate "
+                          "falls to 1e-3 evenly in its logarithm, and its best test epoch counts")
 
 _NETWORK_RECIPES: dict[str, dict[str, Recipe]] = {
     "cnniqa": {
@@ -171,6 +190,19 @@ _NETWORK_RECIPES: dict[str, dict[str, Recipe]] = {
                        source="second stage of the authors' release; theirs takes the whole grid (384 patches of a LIVE "
                               "image), decays weights but no bias, and reports its best test epoch"),
     },
+    "nima": _NIMA_RECIPES,
+    "nima_efficientnet_lite0": _NIMA_RECIPES | {"full": replace(_NIMA_RECIPES["full"], squeezed=0)},
+    "pqr": {
+        "fast": Recipe(epochs=12, batch_size=8, learning_rate=1e-3, patches_per_image=16, decay_epochs=4, **_PQR,
+                       source="reduced for CPUs: Adam, 12 epochs, 16 patches of each image"),
+        "full": _PQR_FULL,
+    },
+    "pqr_efficientnet_lite0": {
+        "fast": Recipe(epochs=8, batch_size=16, learning_rate=1e-3, patches_per_image=1, decay_epochs=4, **_PQR,
+                       source="reduced for CPUs: the last layer alone, Adam, 8 epochs, one crop of each image"),
+        "full": replace(_PQR_FULL, epochs=10, decay_epochs=9, patches_per_image=50, learning_rate=1e-3, weight_decay=1e-4,
+                        trainable="all", source="authors' code for ResNet-50, with about 100 crops in a step instead of 64"),
+    },
     "diqa": _DIQA_RECIPES,
     "deepbqa": _DIQA_RECIPES,
     "lpips": _LPIPS_RECIPES,
@@ -179,14 +211,52 @@ _NETWORK_RECIPES: dict[str, dict[str, Recipe]] = {
     "swdn_uniform_heads": _SWDN_RECIPES,
     "swdn_uniform_heads_squeezenet": _SWDN_RECIPES,
 }
+_TYPES = dict(samples="crops", loss="type_loss", mirrored=True)
+_ERRORS = dict(samples="crops", loss="error_loss", mirrored=True)
+_DIQA_FIRST = {
+    "fast": Recipe(epochs=12, batch_size=4, learning_rate=1e-3, patches_per_image=2, decay_epochs=4, optimiser="nadam",
+                   options={"width": 0.33}, **_ERRORS,
+                   source="reduced for CPUs: 12 epochs, 2 crops, a third of the channels, a larger rate that falls"),
+    "full": Recipe(epochs=100, batch_size=4, learning_rate=2e-4, patches_per_image=3, optimiser="nadam", **_ERRORS,
+                   source="Nadam 2e-4 as a public notebook quotes the paper; 100 epochs are ours"),
+}
+#: Of models with a stage that learns without opinions: model -> mode -> recipe of that stage.
+FIRST_STAGES: dict[str, dict[str, Recipe]] = {
+    "meon": {
+        "fast": Recipe(epochs=10, batch_size=20, learning_rate=1e-3, patches_per_image=1, decay_epochs=5, **_TYPES,
+                       source="reduced for CPUs: 10 epochs, 20 crops in a step, a larger rate that falls"),
+        "full": Recipe(epochs=100, batch_size=40, learning_rate=1e-3, patches_per_image=1, decay_epochs=50, **_TYPES,
+                       source="Adam and 40 crops in a step as commonly quoted; epochs and fall are ours"),
+    },
+    "scnn": {
+        "fast": Recipe(epochs=8, batch_size=16, learning_rate=1e-3, patches_per_image=1, decay_epochs=4, crop_side=128,
+                       **_TYPES, source="reduced for CPUs: 8 epochs on crops of 128, Adam"),
+        "full": Recipe(epochs=30, batch_size=128, learning_rate=1e-2, patches_per_image=1, optimiser="sgd", tenth_every=10,
+                       weight_decay=5e-4, **_TYPES,
+                       source="SCNN.py of the authors: SGD, 128 crops in a step; the rate falls from 1e-2 by tenths, there "
+                              "evenly in its logarithm to 1e-5"),
+    },
+    "biecon": {
+        "fast": Recipe(epochs=10, batch_size=2, learning_rate=5e-4, patches_per_image=1, decay_epochs=5, crop_side=288,
+                       weight_decay=2e-4, options={"width": 0.25}, **_ERRORS,
+                       source="reduced for CPUs: 10 epochs, crops of 288 pixels, a quarter of the channels, a larger rate"),
+        "full": Recipe(epochs=40, batch_size=5, learning_rate=1e-4, patches_per_image=1, crop_side=288, weight_decay=2e-4,
+                       **_ERRORS, source="first stage of the authors' release: 512 patches in a step, here those of 5 crops; "
+                                         "theirs takes whole images and decays no bias"),
+    },
+    "diqa": _DIQA_FIRST,
+    "deepbqa": _DIQA_FIRST,
+}
 #: Model -> mode -> recipe.
 RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = _NETWORK_RECIPES | REGRESSOR_RECIPES
 
 
-def find_recipe(model: str, mode: str) -> Recipe | RegressorRecipe:
-    """Returns the recipe of a model; ValueError with the known names otherwise."""
-    if model not in RECIPES:
-        raise ValueError(f"Expected a model that can be trained ({', '.join(RECIPES)}), got {model!r}.")
-    if mode not in RECIPES[model]:
-        raise ValueError(f"Expected the mode {' or '.join(RECIPES[model])}, got {mode!r}.")
-    return RECIPES[model][mode]
+def find_recipe(model: str, mode: str, *, first_stage: bool = False) -> Recipe | RegressorRecipe:
+    """Returns the recipe of a model, or that of its first stage; ValueError with the known names otherwise."""
+    recipes = FIRST_STAGES if first_stage else RECIPES
+    if model not in recipes:
+        what = "with a first stage" if first_stage else "that can be trained"
+        raise ValueError(f"Expected a model {what} ({', '.join(recipes)}), got {model!r}.")
+    if mode not in recipes[model]:
+        raise ValueError(f"Expected the mode {' or '.join(recipes[model])}, got {mode!r}.")
+    return recipes[model][mode]

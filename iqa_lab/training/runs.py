@@ -109,9 +109,14 @@ def write_results(folder: Path, database: Database, parts: np.ndarray, scores: n
     table = pd.DataFrame({"image": test["image"].to_numpy(), "score": scores, "mos": test["mos"].to_numpy()})
     write_whole(folder / "scores.csv", lambda path: table.to_csv(path, index=False))
     turned = quality(database, scores) if higher_is_better is None else scores if higher_is_better else -scores
-    report = {"database": database.name, "score_kind": database.facts.score_kind, "part": "test",
-              **agreement(turned, quality(database, table["mos"].to_numpy())), **facts, "date": date.today().isoformat()}
-    write_whole(folder / "report.json", lambda path: path.write_text(json.dumps(report, indent=1) + "\n"))
+    write_report(folder, {"database": database.name, "score_kind": database.facts.score_kind, "part": "test",
+                          **agreement(turned, quality(database, table["mos"].to_numpy())), **facts})
+
+
+def write_report(folder: Path, facts: dict) -> None:
+    """Writes report.json: the facts and the date."""
+    text = json.dumps(facts | {"date": date.today().isoformat()}, indent=1) + "\n"
+    write_whole(folder / "report.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
