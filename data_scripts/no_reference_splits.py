@@ -18,19 +18,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from iqa_lab import METRICS, create_metric, load_database
-from iqa_lab.training.networks import new_network, types_of
+from iqa_lab.data_scripts.network_runs import NETWORKS, median_run, network_scores, train_network
 from iqa_lab.databases import Database, index_folder, quality
 from iqa_lab.downloads import hash_file
 from iqa_lab.embedded import cache_folder
@@ -38,17 +35,14 @@ from iqa_lab.evaluation.protocols import agreement
 from iqa_lab.evaluation.splits import content_splits, official_split
 from iqa_lab.scoring import score
 from iqa_lab.training.features import cached_features, code_version
-from iqa_lab.training.loop import train
 from iqa_lab.training.recipes import find_recipe
 from iqa_lab.training.regressors import fit_regressor, opinion_targets, predict, repeated_splits
-from iqa_lab.training.runs import numbered_parts, split_parts
+from iqa_lab.training.runs import split_parts
 
 SPLIT_DATABASES = ("livec", "biq2021", "srij")
 DATABASES = (*SPLIT_DATABASES, "tid2013")
 REGRESSED = ("brisque", "bliinds2", "gm_log", "cornia", "hosa", "pooled_efficientnet_lite0", "blinder_efficientnet_lite0",
              "deepbiq_efficientnet_lite0", "sfa_efficientnet_lite0")
-NETWORKS = ("cnniqa", "iqacnnpp", "two_stream", "diqam_nr", "wadiqam_nr", "meon", "biecon", "diqa", "deepbqa",
-            "dbcnn_efficientnet_lite0", "hyperiqa_efficientnet_lite0")
 FIXED = ("piqe", "niqe", "niqe_live", "ilniqe", "ilniqe_authors", "brisque_live", "bliinds2_live", "gm_log_live",
          "diivine_live", "eonss")
 N_SPLITS, N_SPLITS_FIXED = 10, 100
@@ -64,7 +58,7 @@ RESULTS = Path("results")
 def split_rows(name: str, database: Database, n_splits: int) -> Iterator[dict]:
     """Yields the agreement of one system on the test part of each split; networks take the first ``n_splits``."""
     if name in NETWORKS:
-        yield from (train_network(name, database, k)[1] for k in range(n_splits))
+        yield from (train_network(name, NETWORKS[name], database, k)[1] for k in range(n_splits))
         return
     if name in REGRESSED:
         features = cached_features(create_metric(name, parameters="untrained"), database.image_paths)
@@ -101,48 +95,15 @@ def cross_rows(name: str, test: Database) -> Iterator[dict]:
 
 def cross_rows_of_network(name: str, test: Database, opinions: np.ndarray) -> Iterator[dict]:
     """Yields what :func:`cross_rows` does for the trainings of a network that are finished."""
-    for train_on in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
-        folders = [run_folder(name, train_on, k) for k in (None, *range(N_SPLITS))]
-        finished = [k for k, folder in zip((None, *range(N_SPLITS)), folders) if (folder / "report.json").is_file()]
-        if finished:
-            ranked = sorted(finished, key=lambda k: train_network(name, train_on, k)[1]["srocc"])
-            scores, learned = network_scores(name, train_on, ranked[len(ranked) // 2], test)
-            yield {"trained_on": f"{train_on.name} ({learned} images)", **agreement(scores, opinions)}
+    for learned in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
+        try:
+            scores, seen = network_scores(name, NETWORKS[name], learned, median_run(name, learned), test)
+        except FileNotFoundError:
+            continue
+        yield {"trained_on": f"{learned.name} ({seen} images)", **agreement(scores, opinions)}
     if test.index["split"].notna().all():
-        learned = (split_parts(test, 0) == "train").sum()
-        yield {"trained_on": f"official training part ({learned} photos)", **train_network(name, test, None)[1]}
-
-
-def network_scores(name: str, train_on: Database, k: int | None, test: Database) -> tuple[np.ndarray, int]:
-    """Returns the scores of another database's images, higher is better, kept beside the run; and how many images it saw."""
-    network, file = train_network(name, train_on, k)[0], run_folder(name, train_on, k) / f"scores_{test.name}.csv"
-    if not file.is_file():
-        score(network, test).to_csv(file, index=False)
-    learned = (pd.read_csv(file.with_name("split.csv"))["part"] == "train").sum()
-    return quality(train_on, pd.read_csv(file)["score"].to_numpy()), learned
-
-
-def run_folder(name: str, database: Database, k: int | None) -> Path:
-    """Returns where the training of a network on split k, or on the release's own split, is kept."""
-    return cache_folder() / "runs" / database.name / name / ("official" if k is None else f"split{k}")
-
-
-def train_network(name: str, database: Database, k: int | None) -> tuple[nn.Module, dict]:
-    """Returns a network trained on split k, or on the release's own split, and its agreement on the test part.
-
-    The CPU minutes are those since its last start.
-    """
-    parts, folder = (split_parts(database, 0) if k is None else numbered_parts(database, k)), run_folder(name, database, k)
-    recipe = find_recipe(name, "fast")
-    recipe = replace(recipe, seed=k or 0, options=recipe.options | types_of(name, database))
-    torch.manual_seed(recipe.seed)
-    network, started = new_network(name, recipe), time.process_time()
-    report, minutes = train(network, database, recipe, folder, parts=parts, progress=False), folder / "cpu_minutes.txt"
-    if not minutes.is_file():
-        minutes.write_text(f"{(time.process_time() - started) / 60:.2f}\n")
-    network.name, network.kind, network.higher_is_better = name, "NR", database.facts.higher_is_better
-    kept = ("n", "srocc", "krocc", "plcc", "rmse", "mapping", "best_epoch", "test_srocc_if_chosen_on_test")
-    return network, {key: report[key] for key in kept} | {"cpu_minutes": float(minutes.read_text())}
+        seen, report = (split_parts(test, 0) == "train").sum(), train_network(name, NETWORKS[name], test, None)[1]
+        yield {"trained_on": f"official training part ({seen} photos)", **report}
 
 
 def fixed_scores(name: str, database: Database) -> np.ndarray:

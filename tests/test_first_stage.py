@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -228,3 +230,31 @@ def test_numbered_parts_are_those_of_the_tables():
         _, test = content_splits(database.index["content"], n_splits=10)[k]
         assert (np.flatnonzero(parts == "test") == test).all()
         assert (parts == "validation").sum() == 24 and (parts == "train").sum() == 96
+
+
+def test_curves_go_to_tensorboard_if_wanted(tmp_path, monkeypatch):
+    """Another module in TensorBoard's place, which is no part of the installation, notes what would be plotted."""
+    plotted = []
+
+    class Writer:
+        def __init__(self, folder):
+            assert folder == tmp_path / "with"
+
+        def add_scalar(self, name, value, epoch):
+            plotted.append((name, round(float(value), 4), epoch))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            plotted.append("closed")
+
+    database, recipe = load_database("live_gblur_mini"), replace(find_recipe("diqa", "fast"), epochs=2, options={"width": 0.1})
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    train(new_network("diqa", recipe), database, recipe, tmp_path / "with", tensorboard=True, progress=False)
+    history = pd.read_csv(tmp_path / "with" / "history.csv")
+    assert plotted == [(name, round(row[name], 4), row["epoch"]) for row in history.to_dict("records") for name in row
+                       if name != "epoch"] + ["closed"]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
+        train(new_network("diqa", recipe), database, recipe, tmp_path / "without", tensorboard=True, progress=False)

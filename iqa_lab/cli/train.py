@@ -34,6 +34,7 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 for mixed precision.")] = "float32",
     compiled: Annotated[bool, typer.Option("--compile", help="Let torch.compile translate the loss.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard into OUTPUT.")] = False,
     variant: Annotated[str, typer.Option(help="Of LPIPS: train its heads, tune the network too, or both from scratch.")] = "heads",
 ) -> None:
     """Train a model: content-disjoint 60:20:20, choices made on the validation part, report on the test part.
@@ -57,8 +58,8 @@ def train(
         else:
             options = recipe.options | types_of(model, learned) | (options_of(start) if start else {})
             recipe = replace(recipe, epochs=epochs or recipe.epochs, precision=precision, compiled=compiled, options=options)
-            report, weights = run_network(model, learned, recipe, output, device, variant, start)
-    except (OSError, ValueError, RuntimeError) as error:
+            report, weights = run_network(model, learned, recipe, output, device, variant, start, tensorboard)
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
         raise fail(error) from error
     if rank():
         return  # of several processes one reports
@@ -73,7 +74,7 @@ def train(
 
 
 def run_network(model: str, database: Database, recipe: Recipe, output: Path, device: str, variant: str,
-                start: Path | None) -> tuple[dict, Path]:
+                start: Path | None, tensorboard: bool) -> tuple[dict, Path]:
     """Returns the report of a network's training and the path of its weights."""
     import torch
 
@@ -83,7 +84,7 @@ def run_network(model: str, database: Database, recipe: Recipe, output: Path, de
 
     torch.manual_seed(recipe.seed)
     network = new_network(model, recipe, own_device(device), variant, start)
-    return train_model(network, database, recipe, output), output / "weights.pt"
+    return train_model(network, database, recipe, output, tensorboard=tensorboard), output / "weights.pt"
 
 
 def run_regressor(model: str, database: Database, recipe: RegressorRecipe, output: Path, epochs: int | None,

@@ -8,6 +8,8 @@ would have claimed stands in the report. Under ``torchrun`` several processes sh
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +35,7 @@ OPTIMISERS = {"adam": torch.optim.Adam, "nadam": torch.optim.NAdam,
 
 
 def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Path, *, parts: np.ndarray | None = None,
-          progress: bool = True) -> dict:
+          tensorboard: bool = False, progress: bool = True) -> dict:
     """Returns the report of a training run, after doing what of it is not yet done in ``folder``.
 
     The epoch is chosen on the validation part alone, unless the recipe repeats authors who chose it on the test part.
@@ -53,9 +55,11 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
         recipe: a row of ``RECIPES``, or a changed copy.
         folder: where the run is kept.
         parts: "train", "validation" or "test" for each image of the index; None: those of :func:`split_parts`.
+        tensorboard: also write loss and criteria as TensorBoard reads them, into the folder.
         progress: show progress bars.
 
     Raises:
+        ModuleNotFoundError: TensorBoard is wanted and not installed.
         ValueError: no human judgements, too few contents, an unreadable image, or a folder with another run.
     """
     folder = Path(folder)
@@ -69,7 +73,8 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
         if not (folder / "report.json").is_file():
             sets = {part: load_part(model, database, np.flatnonzero(parts == part), recipe, part == "train",
                                     progress=progress and first) for part in PARTS}
-            run_epochs(model, sets, recipe, folder, progress=progress and first)
+            with curves(folder if tensorboard and first else None) as plot:
+                run_epochs(model, sets, recipe, folder, plot, progress=progress and first)
             facts = epoch_facts(folder, recipe)
             if first and recipe.loss != "loss":
                 write_report(folder, {"database": database.name, "n_images": len(parts), **facts})
@@ -105,7 +110,22 @@ def load_part(model: nn.Module, database: Database, rows: np.ndarray, recipe: Re
     return images if recipe.loss == "loss" else MadeImages(replace(images, targets=None), recipe)
 
 
-def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folder: Path, *, progress: bool) -> None:
+@contextmanager
+def curves(folder: Path | None) -> Iterator[Callable[[dict], None]]:
+    """Gives a function that plots a row of the history in TensorBoard's files in the folder, or does nothing without one."""
+    if folder is None:
+        yield lambda row: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"Expected TensorBoard, got {error}; install it by pip install tensorboard.") from error
+    with SummaryWriter(folder) as writer:
+        yield lambda row: [writer.add_scalar(name, value, row["epoch"]) for name, value in row.items() if name != "epoch"]
+
+
+def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folder: Path,
+               plot: Callable[[dict], object] = lambda row: None, *, progress: bool) -> None:
     """Trains from the checkpoint on, if there is one, and leaves the best epoch's weights in weights.pt and the model."""
     samples, first = sets["train"], processes.rank() == 0
     mean, scale = target_scaling(model, samples)
@@ -120,6 +140,7 @@ def run_epochs(model: nn.Module, sets: dict[str, Samples], recipe: Recipe, folde
         processes.equalise(model)
         reached = {f"{part}_{samples.criterion}": sets[part].validate(model) for part in ("validation", "test")}
         history.append({"epoch": epoch + 1, "loss": loss, **reached})
+        plot(history[-1])
         if best is None or best_epoch(history, recipe)["epoch"] == epoch + 1:
             best = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
         state = {"history": history, "best": best, "model": model.state_dict(), "optimiser": optimiser.state_dict()}

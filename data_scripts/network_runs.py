@@ -1,0 +1,153 @@
+"""Trains no-reference networks on the splits of the result tables; runs are kept in the cache, and resumed.
+
+``python -m iqa_lab.data_scripts.network_runs --photographs FOLDER ... [--only NAME ...]`` trains the first stages, which need
+no opinions, on photographs distorted by ``iqa_lab.distortions``, and writes results/first_stages.csv: the learning curves on
+contents that were not learned from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from iqa_lab.databases import Database, quality
+from iqa_lab.embedded import cache_folder
+from iqa_lab.scoring import score
+from iqa_lab.training.distorted import distort_photographs
+from iqa_lab.training.loop import train
+from iqa_lab.training.networks import new_network, options_of, types_of
+from iqa_lab.training.recipes import FIRST_STAGES, find_recipe
+from iqa_lab.training.runs import index_hash, numbered_parts, split_parts
+
+RESULTS = Path("results")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network as a table has it: a system with its recipe "fast", and what differs from it.
+
+    Attributes:
+        system: row of the registry.
+        two_stages: start from the weights of its first stage.
+        options: of the model.
+        changes: of the recipe.
+    """
+
+    system: str
+    two_stages: bool = False
+    options: Mapping[str, object] = field(default_factory=dict)
+    changes: Mapping[str, object] = field(default_factory=dict)
+
+
+#: Name in the tables -> network.
+NETWORKS = {name: Variant(name) for name in (
+    "cnniqa", "iqacnnpp", "two_stream", "diqam_nr", "wadiqam_nr", "nima_efficientnet_lite0", "pqr", "pqr_efficientnet_lite0",
+    "dbcnn_efficientnet_lite0", "hyperiqa_efficientnet_lite0")} | {
+    name: Variant(name, two_stages=True) for name in ("biecon", "diqa", "deepbqa", "meon")}
+
+
+def train_network(name: str, variant: Variant, database: Database, k: int | None) -> tuple[nn.Module, dict]:
+    """Returns a network trained on split k, or on the release's own split, and its agreement on the test part.
+
+    The CPU minutes are those since its last start.
+
+    Args:
+        name: of the folder.
+        variant: what is trained.
+        database: with human scores.
+        k: number of a split of :func:`iqa_lab.training.runs.numbered_parts`, which is the seed too; None for the release's.
+    """
+    parts, folder = (split_parts(database, 0) if k is None else numbered_parts(database, k)), run_folder(name, database, k)
+    recipe, start = find_recipe(variant.system, "fast"), first_stage(variant.system) if variant.two_stages else None
+    options = recipe.options | types_of(variant.system, database) | (options_of(start) if start else {}) | variant.options
+    recipe = replace(recipe, seed=k or 0, options=options, **variant.changes)
+    torch.manual_seed(recipe.seed)
+    network, started = new_network(variant.system, recipe, start=start), time.process_time()
+    report, minutes = train(network, database, recipe, folder, parts=parts, progress=False), folder / "cpu_minutes.txt"
+    if not minutes.is_file():
+        minutes.write_text(f"{(time.process_time() - started) / 60:.2f}\n")
+    network.name, network.kind, network.higher_is_better = name, "NR", database.facts.higher_is_better
+    kept = ("n", "srocc", "krocc", "plcc", "rmse", "mapping", "best_epoch", "test_srocc_if_chosen_on_test")
+    return network, {key: report[key] for key in kept} | {"cpu_minutes": float(minutes.read_text())}
+
+
+def median_run(name: str, database: Database) -> int | None:
+    """Returns the split of the finished training with the median SROCC; None for that on the release's own split.
+
+    Raises:
+        FileNotFoundError: none is finished.
+    """
+    reports = {k: run_folder(name, database, k) / "report.json" for k in (None, *range(10))}
+    finished = {k: pd.read_json(path, typ="series")["srocc"] for k, path in reports.items() if path.is_file()}
+    if not finished:
+        raise FileNotFoundError(f"Expected a finished training of {name} on {database.name}, found none.")
+    return sorted(finished, key=finished.get)[len(finished) // 2]
+
+
+def network_scores(name: str, variant: Variant, learned: Database, k: int | None, test: Database) -> tuple[np.ndarray, int]:
+    """Returns the scores of another database's images, higher is better, kept beside the run; and how many images it saw."""
+    file = run_folder(name, learned, k) / f"scores_{test.name}.csv"
+    if not file.is_file():
+        score(train_network(name, variant, learned, k)[0], test).to_csv(file, index=False)
+    seen = (pd.read_csv(file.with_name("split.csv"))["part"] == "train").sum()
+    return quality(learned, pd.read_csv(file)["score"].to_numpy()), seen
+
+
+def run_folder(name: str, database: Database, k: int | None) -> Path:
+    """Returns where the training of a network on split k, or on the release's own split, is kept."""
+    return cache_folder() / "runs" / database.name / name / ("official" if k is None else f"split{k}")
+
+
+def first_stage(system: str) -> Path:
+    """Returns the weights of a first stage.
+
+    Raises:
+        FileNotFoundError: it is not trained yet.
+    """
+    weights = cache_folder() / "runs" / "first_stages" / system / "weights.pt"
+    if not weights.is_file():
+        raise FileNotFoundError(f"Expected the first stage of {system} in {weights.parent}, found none; train it by python -m "
+                                "iqa_lab.data_scripts.network_runs --photographs FOLDER.")
+    return weights
+
+
+def train_first_stage(system: str, database: Database) -> pd.DataFrame:
+    """Returns the learning curve of a first stage, with what it was trained on."""
+    recipe = find_recipe(system, "fast", first_stage=True)
+    recipe = replace(recipe, options=recipe.options | types_of(system, database))
+    torch.manual_seed(recipe.seed)
+    folder = cache_folder() / "runs" / "first_stages" / system
+    report = train(new_network(system, recipe), database, recipe, folder)
+    (criterion,) = (name.removeprefix("test_") for name in report if name.startswith("test_") and "_if_" not in name)
+    curve = pd.read_csv(folder / "history.csv").rename(columns=lambda name: name.replace(f"_{criterion}", ""))
+    return curve.assign(criterion=criterion, chosen=curve["epoch"] == report["best_epoch"], photographs=database.facts.n_contents,
+                        images=len(database.index), index_sha256=index_hash(database)[:16], seed=recipe.seed,
+                        torch=torch.__version__, device="cpu", date=date.today().isoformat())
+
+
+def main() -> None:
+    """Trains the named first stages, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photographs", type=Path, nargs="+", required=True, help="folders of pristine photographs")
+    parser.add_argument("--only", nargs="*", default=list(FIRST_STAGES), choices=FIRST_STAGES)
+    arguments = parser.parse_args()
+    database, file = distort_photographs(arguments.photographs), RESULTS / "first_stages.csv"
+    for system in arguments.only:
+        curve = train_first_stage(system, database)
+        curve.insert(0, "system", system)
+        old = pd.read_csv(file) if file.is_file() else pd.DataFrame({"system": []})
+        pd.concat([old[old["system"] != system], curve]).to_csv(file, index=False, float_format="%.5g")
+        print(curve.to_string(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
