@@ -31,7 +31,7 @@ import torch
 
 from iqa_lab import METRICS, load_database
 from iqa_lab.training.networks import new_network
-from iqa_lab.data_scripts.no_reference_splits import fixed_scores, replace_rows
+from iqa_lab.data_scripts.no_reference_splits import replace_rows
 from iqa_lab.databases import Database, load_ratings, quality
 from iqa_lab.embedded import cache_folder
 from iqa_lab.evaluation.bootstrap import bootstrap, percentile_interval
@@ -39,6 +39,7 @@ from iqa_lab.evaluation.protocols import agreement, agreement_by_group
 from iqa_lab.evaluation.resampled import srocc_resampled
 from iqa_lab.scoring import score
 from iqa_lab.subjective.comparisons import within_rater_preferences
+from iqa_lab.training.features import cached_scores
 from iqa_lab.training.loop import train
 from iqa_lab.training.preferences import DERIVED, two_afc
 from iqa_lab.training.recipes import find_recipe
@@ -119,7 +120,7 @@ def method_rows(name: str, scores: np.ndarray, database: Database) -> list[dict]
 
 def rows_of_given(name: str, databases: dict[str, Database], pairs: pd.DataFrame) -> tuple[list[dict], list[dict]]:
     """Returns the rows of both tables of a system that is not trained here, and writes those of the methods."""
-    scores = {label: fixed_scores(name, database) for label, database in databases.items()}
+    scores = {label: cached_scores(name, database) for label, database in databases.items()}
     write_rows(RESULTS / "srij_by_method.csv", method_rows(name, scores["srij"], databases["srij"]))
     splits = [(seed, scores["srij"][split_parts(databases["srij"], seed) == "test"]) for seed in SEEDS]
     return ([split_row(name, False, seed, found, databases["srij"], pairs) for seed, found in splits],

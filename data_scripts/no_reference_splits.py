@@ -30,11 +30,9 @@ from iqa_lab import METRICS, create_metric, load_database
 from iqa_lab.data_scripts.network_runs import NETWORKS, median_run, network_scores, train_network
 from iqa_lab.databases import Database, index_folder, quality
 from iqa_lab.downloads import hash_file
-from iqa_lab.embedded import cache_folder
 from iqa_lab.evaluation.protocols import agreement
 from iqa_lab.evaluation.splits import content_splits, official_split
-from iqa_lab.scoring import score
-from iqa_lab.training.features import cached_features, code_version
+from iqa_lab.training.features import cached_features, cached_scores
 from iqa_lab.training.recipes import find_recipe
 from iqa_lab.training.regressors import fit_regressor, opinion_targets, predict, repeated_splits
 from iqa_lab.training.runs import split_parts
@@ -64,7 +62,7 @@ def split_rows(name: str, database: Database, n_splits: int) -> Iterator[dict]:
         features = cached_features(create_metric(name, parameters="untrained"), database.image_paths)
         yield from repeated_splits(features, database, find_recipe(name, "fast"), n_splits=N_SPLITS)
         return
-    scores, opinions = fixed_scores(name, database), quality(database, database.index["mos"].to_numpy(float))
+    scores, opinions = cached_scores(name, database), quality(database, database.index["mos"].to_numpy(float))
     for _, test in content_splits(database.index["content"], n_splits=N_SPLITS_FIXED):
         yield agreement(scores[test], opinions[test])
 
@@ -76,7 +74,7 @@ def cross_rows(name: str, test: Database) -> Iterator[dict]:
         yield from cross_rows_of_network(name, test, opinions)
         return
     if name not in REGRESSED:
-        yield {"trained_on": METRICS[name].configuration, **agreement(fixed_scores(name, test), opinions)}
+        yield {"trained_on": METRICS[name].configuration, **agreement(cached_scores(name, test), opinions)}
         return
     metric = create_metric(name, parameters="untrained")
     for learned in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
@@ -104,17 +102,6 @@ def cross_rows_of_network(name: str, test: Database, opinions: np.ndarray) -> It
     if test.index["split"].notna().all():
         seen, report = (split_parts(test, 0) == "train").sum(), train_network(name, NETWORKS[name], test, None)[1]
         yield {"trained_on": f"official training part ({seen} photos)", **report}
-
-
-def fixed_scores(name: str, database: Database) -> np.ndarray:
-    """Returns the scores of a system that is not trained here, higher is better, kept on disk."""
-    metric = create_metric(name)
-    file = cache_folder() / "scores" / f"{database.name}-{name}-{code_version(metric)[:12]}.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if not file.is_file():
-        score(metric, database).to_csv(file, index=False)
-    scores = pd.read_csv(file)["score"].to_numpy()
-    return scores if metric.higher_is_better else -scores
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from iqa_lab.subjective.distributions import maximum_entropy_distributions, opin
 from iqa_lab.training import decoded
 from iqa_lab.training.crops import load_images, type_numbers
 from iqa_lab.training.distorted import distort_photographs
+from iqa_lab.training.epoch import to_device
 from iqa_lab.training.first_stage import MadeImages
 from iqa_lab.training.loop import load_part, target_scaling, train
 from iqa_lab.training.networks import new_network
@@ -113,8 +114,8 @@ def test_the_first_stage_counts_the_types_that_it_finds():
 def test_each_model_with_a_first_stage_has_a_second_one_of_the_same_width():
     for name, modes in FIRST_STAGES.items():
         for mode, recipe in modes.items():
-            assert recipe.source and recipe.loss in ("error_loss", "type_loss")
-            if name != "scnn":  # DB-CNN takes its weights by the option scnn
+            assert recipe.source and recipe.loss in ("error_loss", "type_loss", "rank_loss")
+            if name in RECIPES:  # DB-CNN takes the weights of S-CNN by an option, dipIQ needs no opinions at all
                 assert RECIPES[name][mode].options.get("width") == recipe.options.get("width")
     with pytest.raises(ValueError, match="with a first stage"):
         find_recipe("cnniqa", "fast", first_stage=True)
@@ -138,6 +139,24 @@ def test_the_command_trains_both_stages(photographs, tmp_path):
     done = runner.invoke(app, ["train", "diqa", "--database", "live_gblur_mini", "--start", str(photographs / "0.png"),
                                "--output", str(tmp_path / "x")])
     assert done.exit_code == 2 and "config.json" in done.output
+
+
+def test_a_ranking_is_learned_from_what_full_reference_metrics_agree_on(tmp_path):
+    database = load_database("live_gblur_mini")
+    unrated = replace(database, index=database.index.assign(mos=np.nan))
+    recipe = replace(find_recipe("dipiq_brisque", "fast", first_stage=True), batch_size=8)
+    model = create_metric("dipiq_brisque", parameters="random")
+    samples = load_part(model, unrated, np.arange(10), recipe, True, progress=False)
+    torch.testing.assert_close(model.mean.float(), samples.features.mean(0), rtol=1e-4, atol=1e-4)
+    level = database.index["level"].to_numpy() if database.index["level"].notna().all() else -database.index["mos"].to_numpy()
+    better, worse = samples.pairs.better, samples.pairs.worse
+    assert len(better) and (np.sign(level[worse] - level[better]) != 0).all()
+    first, second, sure = next(samples.batches(recipe, np.random.default_rng(0)))
+    assert first.shape == second.shape == (8, 36) and ((sure > 0) & (sure <= 1)).all()
+    assert torch.equal(to_device(first, torch.device("cpu"), (5.0, 3.0)), first)  # the loop leaves features as they are
+    report = train(model, unrated, recipe, tmp_path, progress=False)
+    assert report["validation_accuracy"] > 0.7 and "srocc" not in report  # blur of an unseen photograph
+    assert samples.validate(create_metric("dipiq_brisque", parameters=tmp_path / "weights.pt")) > 0.7
 
 
 @given(st.floats(1, 10), st.floats(0, 6))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from iqa_lab.databases import Database
     from iqa_lab.training.recipes import Recipe, RegressorRecipe
 
-MODEL = Annotated[str, typer.Argument(help=f"Model that can be trained: {', '.join(RECIPES)}.")]
-STAGE_1 = f"Only what needs no opinions, of {', '.join(FIRST_STAGES)}; go on with --start OUTPUT/weights.pt."
+MODEL = Annotated[str, typer.Argument(help=f"Model that can be trained: {', '.join(RECIPES | FIRST_STAGES)}.")]
+FIRST = f"Only what needs no opinions, of {', '.join(FIRST_STAGES)}; then go on with --start OUTPUT/weights.pt."
 
 
 def train(
@@ -24,7 +24,7 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder of this run; an unfinished run in it is resumed.")],
     database: Annotated[str, typer.Option(help="Database with human scores, see `iqa-lab data list`; for a first stage any "
                                                "with references.")] = "embedded",
-    first_stage: Annotated[bool, typer.Option("--first-stage", help=STAGE_1)] = False,
+    first_stage: Annotated[bool, typer.Option("--first-stage", help=FIRST)] = False,
     photographs: Annotated[Optional[list[Path]], typer.Option(help="Folder of pristine photographs for a first stage, in "
                                                                    "place of --database; repeatable.")] = None,
     start: Annotated[Optional[Path], typer.Option(help="weights.pt of the first stage.")] = None,
@@ -65,7 +65,7 @@ def train(
         return  # of several processes one reports
     for name, value in report.items():
         typer.echo(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
-    if first_stage:
+    if first_stage and model in RECIPES:
         typer.echo(f"weights: {weights}; go on with iqa-lab train ... --start {weights}")
         return
     options = "".join(f", {name}={value!r}" for name, value in getattr(recipe, "options", {}).items())

@@ -1,4 +1,4 @@
-"""Features of every image of a database, computed once and kept on disk.
+"""Features and scores of every image of a database, computed once and kept on disk.
 
 One small file per image, named by the SHA-256 of the image file, in a folder named by the system and the SHA-256 of its
 code and constants: changed code never meets old features, and a killed run goes on where it stopped.
@@ -13,12 +13,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from tqdm import tqdm
 
+from iqa_lab.databases import Database
 from iqa_lab.embedded import cache_folder
 from iqa_lab.images import load_image
+from iqa_lab.registry import create_metric
+from iqa_lab.scoring import score
 from iqa_lab.training.runs import write_whole
 
 #: What finds and reads parameter files, whose content is among the buffers, and what works on the features.
@@ -45,6 +49,24 @@ def cached_features(metric: nn.Module, images: Sequence[Path], *, progress: bool
     rows = [_features(metric, path, folder, device) for path in tqdm(images, unit="image", desc=metric.name,
                                                                      disable=not progress)]
     return np.stack(rows)
+
+
+def cached_scores(name: str, database: Database, *, progress: bool = True) -> np.ndarray:
+    """Returns the scores of a system for all images of a database, higher is better, shape (n,), kept in the cache.
+
+    Args:
+        name: row of the registry whose parameters are at hand.
+        database: with references for a full-reference system.
+        progress: show a progress bar.
+    """
+    metric = create_metric(name)
+    file = cache_folder() / "scores" / f"{database.name}-{name}-{code_version(metric)[:12]}.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.is_file():
+        table = score(metric, database, progress=progress)
+        write_whole(file, lambda unfinished: table.to_csv(unfinished, index=False))
+    scores = pd.read_csv(file)["score"].to_numpy()
+    return scores if metric.higher_is_better else -scores
 
 
 def code_version(metric: nn.Module) -> str:

@@ -23,6 +23,7 @@ from iqa_lab.databases import Database, quality
 from iqa_lab.evaluation.splits import PARTS
 from iqa_lab.training import processes
 from iqa_lab.training.crops import apply_to_images, load_images, type_numbers
+from iqa_lab.training.discriminable import load_discriminable
 from iqa_lab.training.epoch import Samples, run_epoch
 from iqa_lab.training.first_stage import MadeImages
 from iqa_lab.training.patches import load_patches
@@ -49,7 +50,7 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
             ``rescale_output(mean, scale)``, with ``targets_from_0_to_1 = True`` if it cannot learn standardised ones, or
             ``learns_distributions = True`` if it learns how they spread. With ``project()``, called after each step, if it
             has parameters that must keep a sign, and ``fit_regression(vectors, scores)``, called at the end, if its scores
-            are regressed from its ``vectors``. It ends in evaluation mode with the weights of the best epoch.
+            are regressed from its ``vectors``; with ``fit_scaling(features)`` if it learns from features. It ends in evaluation mode with the weights of the best epoch.
         database: with human scores, or with human comparisons for a recipe of preferences; for a first stage any with
             references and names of distortions.
         recipe: a row of ``RECIPES``, or a changed copy.
@@ -96,6 +97,11 @@ def load_part(model: nn.Module, database: Database, rows: np.ndarray, recipe: Re
         rows: positions of the images in the index.
         learned: from this part; others keep their size even if the recipe squeezes images.
     """
+    if recipe.samples == "discriminable":
+        samples = load_discriminable(model, database, rows, progress=progress)
+        if learned:
+            model.fit_scaling(samples.features)
+        return samples
     side = recipe.crop_side or model.patch_size
     if recipe.samples != "crops":
         load = {"patches": load_patches, "preferences": load_preferences}[recipe.samples]

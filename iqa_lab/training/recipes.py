@@ -20,9 +20,10 @@ class Recipe:
         source: where the settings come from, and what differs.
         seed: decides the split, the first weights, the order of the samples, crops and dropout.
         samples: "patches" (of the grid, each with its image's opinion score), "crops" (of whole images and their
-            references) or "preferences" (comparisons of two versions of a reference).
+            references), "preferences" (comparisons of two versions of a reference) or "discriminable" (features of two
+            images whose order full-reference metrics agree on).
         loss: the model's method that is minimised: "loss", or of a first stage without opinions "error_loss" (what the
-            reference says) or "type_loss" (what was done to the image).
+            reference says), "type_loss" (what was done to the image) or "rank_loss" (which one is better).
         crop_side: of the crops in pixels; 0 for the model's ``patch_size``.
         squeezed: bring the images that are learned from to so many pixels on both sides first; 0 leaves them as they are.
         optimiser: "adam", "nadam" or "sgd", whose momentum is the first of ``betas``.
@@ -30,7 +31,7 @@ class Recipe:
         decay_epochs: how many of the last epochs the learning rate falls in, in equal steps towards 0.
         tenth_every: after how many epochs the learning rate falls to a tenth, again and again; 0 for never.
         mirrored: flip half of the images from left to right.
-        comparisons_per_epoch: how many comparisons are drawn for each epoch; None for all.
+        comparisons_per_epoch: how many comparisons, or discriminable pairs, are drawn for each epoch; None for all.
         options: of the model, as :func:`iqa_lab.create_metric` takes them.
         precision: "float32", or "bfloat16" for mixed precision.
         compiled: let torch.compile translate the loss first.
@@ -220,6 +221,13 @@ _DIQA_FIRST = {
     "full": Recipe(epochs=100, batch_size=4, learning_rate=2e-4, patches_per_image=3, optimiser="nadam", **_ERRORS,
                    source="Nadam 2e-4 as a public notebook quotes the paper; 100 epochs are ours"),
 }
+_DIPIQ = dict(batch_size=512, patches_per_image=None, samples="discriminable", loss="rank_loss", optimiser="sgd")
+_DIPIQ_RECIPES = {
+    "fast": Recipe(epochs=20, learning_rate=1e-2, decay_epochs=10, comparisons_per_epoch=20_000, **_DIPIQ,
+                   source="as full, with 20,000 pairs in each epoch"),
+    "full": Recipe(epochs=100, learning_rate=1e-2, decay_epochs=50, **_DIPIQ,
+                   source="512 pairs in a step and momentum as commonly quoted; rate and epochs are ours"),
+}
 #: Of models with a stage that learns without opinions: model -> mode -> recipe of that stage.
 FIRST_STAGES: dict[str, dict[str, Recipe]] = {
     "meon": {
@@ -246,6 +254,8 @@ FIRST_STAGES: dict[str, dict[str, Recipe]] = {
     },
     "diqa": _DIQA_FIRST,
     "deepbqa": _DIQA_FIRST,
+    "dipiq": _DIPIQ_RECIPES,
+    "dipiq_brisque": _DIPIQ_RECIPES,
 }
 #: Model -> mode -> recipe.
 RECIPES: dict[str, dict[str, Recipe | RegressorRecipe]] = _NETWORK_RECIPES | REGRESSOR_RECIPES
