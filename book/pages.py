@@ -10,12 +10,13 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import iqa_lab
 from iqa_lab import DATABASES, METRICS
 from iqa_lab.database_facts import DatabaseFacts
+from results import results_tables
+from tables import markdown_table
 
 BEGIN, END = "<!-- systems: begin -->", "<!-- systems: end -->"  # the table in README.md
 #: Page of the reference -> parts of the package; all others stand on the first page, api.
@@ -25,12 +26,6 @@ API_PAGES = {"api_full_reference": ("full_reference", "reduced_reference"), "api
 LEDGER, STATUSES = "ledger.csv", ("reproduced", "explained", "last digit", "differs")  # a page of its own
 # The command line shows its own help; scripts and bundled files are no API.
 NOT_API = ("iqa_lab.cli", "iqa_lab.experiment", "iqa_lab.data_scripts", "iqa_lab.embedded")
-
-
-def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Returns a Markdown table; a bar inside a cell is escaped."""
-    lines = [list(header)] + [["---"] * len(list(header))] + [list(row) for row in rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
 def systems_table() -> str:
@@ -75,17 +70,6 @@ def _scores(facts: DatabaseFacts) -> str:
         return facts.score_kind
     return "{} {:g} to {:g}, {} is better".format(facts.score_kind, *facts.score_range,
                                                   "higher" if facts.higher_is_better else "lower")
-
-
-def results_tables(folder: Path) -> str:
-    """Returns every CSV file of ``folder`` as a section with a table."""
-    sections = []
-    for path in sorted(path for path in folder.glob("*.csv") if path.name != LEDGER):
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
-        sections.append(f"## {path.stem.replace('_', ' ').capitalize()}\n\nFile: `results/{path.name}`\n\n"
-                        + markdown_table(header, rows))
-    return "\n".join(sections) or "No result has been recorded yet.\n"
 
 
 def ledger_tables(file: Path) -> str:
