@@ -15,7 +15,7 @@ from pathlib import Path
 import iqa_lab
 from iqa_lab import DATABASES, METRICS
 from iqa_lab.database_facts import DatabaseFacts
-from results import results_tables
+from result_tables import results_tables
 from tables import markdown_table
 
 BEGIN, END = "<!-- systems: begin -->", "<!-- systems: end -->"  # the table in README.md

@@ -21,6 +21,7 @@ import compare  # noqa: E402
 import execute  # noqa: E402
 import pages  # noqa: E402
 import publish  # noqa: E402
+import result_tables  # noqa: E402
 import run_chapter  # noqa: E402
 
 CHAPTERS = execute.select_chapters([])
@@ -225,3 +226,15 @@ def test_the_site_is_told_to_load_nothing_from_outside():
     settings = yaml.safe_load((BOOK / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]
     assert (BOOK / "_static" / settings["mathjax_path"]).stat().st_size > 10**6
     assert "sphinx_thebe" not in settings["extensions"]
+
+
+def test_every_result_has_a_title_and_its_numbers(tmp_path):
+    text = result_tables.results_tables(ROOT / "results")
+    for file in (ROOT / "results").glob("*.csv"):
+        assert file.stem == "ledger" or f"File: `results/{file.name}`" in text, file.name
+    (tmp_path / "accuracy.csv").write_text("metric,ours,date\npsnr,21.11363421,2026-01-01\nssim,,2026-02-01\n")
+    found = result_tables.results_tables(tmp_path)
+    assert "| psnr | 21.11 |" in found and "| ssim |  |" in found and "date 2026-01-01 to 2026-02-01" in found
+    (tmp_path / "new.csv").write_text("a\n1\n")
+    with pytest.raises(KeyError, match="new"):
+        result_tables.results_tables(tmp_path)

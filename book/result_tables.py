@@ -60,7 +60,7 @@ def results_tables(folder: Path) -> str:
     """
     files = {path.stem: path for path in folder.glob("*.csv") if path.stem != "ledger"}
     if unknown := sorted(set(files) - set(RESULTS)):
-        raise KeyError(f"Expected a title and a sentence in book/results.py for {', '.join(unknown)}.")
+        raise KeyError(f"Expected a title and a sentence in book/result_tables.py for {', '.join(unknown)}.")
     sections = [section(files[name], *text) for name, text in RESULTS.items() if name in files]
     return "\n".join(sections) or "No result has been recorded yet.\n"
 
