@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from iqa_lab import create_metric, load_database
 from iqa_lab.cli import app
 from iqa_lab.no_reference.diqa import DIQA
-from iqa_lab.subjective.distributions import maximum_entropy_distributions, opinion_distributions
+from iqa_lab.subjective.distributions import maximum_entropy_distributions
 from iqa_lab.training import decoded
-from iqa_lab.training.crops import load_images, type_numbers
+from iqa_lab.training.crops import load_images, opinion_distributions, type_numbers
 from iqa_lab.training.distorted import distort_photographs
 from iqa_lab.training.epoch import to_device
 from iqa_lab.training.first_stage import MadeImages

@@ -20,12 +20,16 @@ ALLOWED = {
     "backbones": ({"images", "downloads", "embedded", "backbones"}, {"torch", "torchvision", "numpy"}),
     "plots": (set(), {"numpy", "matplotlib"}),
     "full_reference": ({"images", "ops", "backbones", "full_reference"}, {"torch"}),
-    "no_reference": ({"images", "ops", "backbones", "full_reference", "no_reference"}, {"torch", "numpy", "sklearn", "scipy"}),
+    "no_reference": ({"images", "ops", "backbones", "full_reference", "no_reference", "subjective"},
+                     {"torch", "numpy", "sklearn", "scipy"}),  # subjective: how ratings spread over bins
+    "reproduction": ({"databases", "evaluation", "ops", "registry", "reproduction", "scoring", "training"},
+                     {"numpy", "pandas", "torch"}),
     "reduced_reference": ({"images", "ops", "full_reference", "reduced_reference"}, {"torch", "numpy"}),
     "synthesis": (set(), {"torch"}),
     "scoring": ({"images", "databases"}, {"torch", "pandas", "tqdm", "PIL"}),
-    "training": ({"images", "databases", "embedded", "evaluation", "subjective", "no_reference", "training"},
-                 {"torch", "numpy", "pandas", "tqdm", "sklearn", "joblib"}),  # no_reference: the regressor; models are arguments
+    "training": ({"images", "databases", "database_facts", "distortions", "embedded", "evaluation", "full_reference",
+                  "no_reference", "registry", "scoring", "subjective", "training"},  # the loop itself gets models as arguments
+                 {"torch", "numpy", "pandas", "PIL", "tqdm", "sklearn", "joblib"}),
     "report": ({"plots", "evaluation"}, {"numpy", "pandas", "matplotlib"}),
     "systems": ({"full_reference", "reduced_reference", "no_reference", "systems"}, set()),
     "registry": ({"systems"}, {"torch"}),

@@ -112,7 +112,7 @@ class NIMA(nn.Module):
         Args:
             crops: shape (N, P, C, H, W), P crops of each of N images, in [0, 1].
             distributions: shape (N, 10); rows sum to 1, as those of
-                :func:`iqa_lab.subjective.distributions.opinion_distributions`.
+                :func:`iqa_lab.subjective.distributions.rating_distributions`.
         """
         logits = self.logits(crops.flatten(0, 1))
         targets = distributions.to(logits).repeat_interleave(crops.shape[1], 0)

@@ -5,36 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from iqa_lab.databases import Database, load_ratings
-
 N_BINS = 10  # of NIMA, ratings from 1 to 10
 NEWTON_STEPS = 100
 SMALLEST_STEP = 2.0**-30
 MARGIN = 0.02  # in bins: how far mean and variance stay inside of what a distribution can have
-
-
-def opinion_distributions(database: Database, rows: np.ndarray) -> np.ndarray:
-    """Returns the distribution of the ratings of some images over 10 bins between the ends of the scale, float64 (n, 10).
-
-    From the single ratings where the release has them, else of maximum entropy with the mean and the standard deviation
-    that it gives, as NIMA's authors did for TID2013.
-
-    Args:
-        database: with ratings or with ``mos_std``.
-        rows: positions of the images in its index.
-
-    Raises:
-        ValueError: the release says nothing about the spread of opinions, or scores lie outside its scale.
-    """
-    low, high = database.facts.score_range
-    index = database.index.iloc[rows]
-    try:
-        return rating_distributions(load_ratings(database.name)[index["image"]], low=low, high=high)
-    except FileNotFoundError:
-        if index["mos_std"].isna().any():
-            raise ValueError(f"Expected single ratings or standard deviations (mos_std) in {database.name}, got neither: its "
-                             "release does not say how opinions spread; choose another database.") from None
-        return maximum_entropy_distributions(index["mos"], index["mos_std"], low=low, high=high)
 
 
 def rating_distributions(ratings: ArrayLike, *, low: float, high: float) -> np.ndarray:

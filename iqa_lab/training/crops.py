@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from iqa_lab.databases import Database
+from iqa_lab.databases import Database, load_ratings
 from iqa_lab.evaluation.criteria import srocc
-from iqa_lab.subjective.distributions import opinion_distributions
+from iqa_lab.subjective.distributions import maximum_entropy_distributions, rating_distributions
 from iqa_lab.training.decoded import decode
 from iqa_lab.training.recipes import Recipe
 
@@ -114,7 +114,7 @@ def load_images(database: Database, rows: np.ndarray, side: int, *, with_referen
         side: of the crops, in pixels.
         with_references: read the references too, where the database has them.
         types: number of the distortion of each image of the database, as :func:`type_numbers`.
-        with_distributions: of the ratings, by :func:`iqa_lab.subjective.distributions.opinion_distributions`.
+        with_distributions: of the ratings, by :func:`opinion_distributions`.
         squeezed: as :func:`iqa_lab.training.decoded.decode`.
         progress: show a progress bar.
 
@@ -135,3 +135,27 @@ def load_images(database: Database, rows: np.ndarray, side: int, *, with_referen
     targets = database.index["mos"].to_numpy(float)[rows] if database.index["mos"].notna().all() else None
     distributions = opinion_distributions(database, rows).astype(np.float32) if with_distributions else None
     return ImageSet(images, references, targets, side, None if types is None else types[rows], distributions, database.facts.score_range)
+
+
+def opinion_distributions(database: Database, rows: np.ndarray) -> np.ndarray:
+    """Returns the distribution of the ratings of some images over 10 bins between the ends of the scale, float64 (n, 10).
+
+    From the single ratings where the release has them, else of maximum entropy with the mean and the standard deviation
+    that it gives, as NIMA's authors did for TID2013.
+
+    Args:
+        database: with ratings or with ``mos_std``.
+        rows: positions of the images in its index.
+
+    Raises:
+        ValueError: the release says nothing about the spread of opinions, or scores lie outside its scale.
+    """
+    low, high = database.facts.score_range
+    index = database.index.iloc[rows]
+    try:
+        return rating_distributions(load_ratings(database.name)[index["image"]], low=low, high=high)
+    except FileNotFoundError:
+        if index["mos_std"].isna().any():
+            raise ValueError(f"Expected single ratings or standard deviations (mos_std) in {database.name}, got neither: its "
+                             "release does not say how opinions spread; choose another database.") from None
+        return maximum_entropy_distributions(index["mos"], index["mos_std"], low=low, high=high)

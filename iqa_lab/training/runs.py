@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
@@ -120,7 +121,10 @@ def write_report(folder: Path, facts: dict) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file under another name first: whoever kills the process leaves the old file or the new one, never a half."""
-    unfinished = path.with_name(path.name + ".unfinished")
+    """Writes a file under another name first: whoever kills the process leaves the old file or the new one, never a half.
+
+    The name is that of the process, so that several may write the same file.
+    """
+    unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}.unfinished")
     write(unfinished)
     os.replace(unfinished, path)
