@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from iqa_lab import METRICS
 from iqa_lab.cli import app
+from iqa_lab.cli.score import DEFAULTS
 
 run = CliRunner().invoke
 
@@ -35,10 +37,14 @@ def test_list_prints_every_system():
     assert result.exit_code == 0 and all(name in result.output for name in ("ssim", "niqe", "cnniqa"))
 
 
-def test_a_photo_alone_is_scored_by_niqe_and_the_output_says_so(photos):
-    result = run(app, ["score", str(photos / "distorted" / "a.png"), "--output", str(photos / "out.csv")])
-    assert result.exit_code == 0 and "no --metric given: using 'niqe'" in result.output
-    assert [row["metric"] for row in rows(photos / "out.csv")] == ["niqe"]
+@pytest.mark.parametrize("kind, more", [("NR", []), ("FR", ["--reference"])])
+def test_without_a_metric_the_default_scores_and_the_output_says_what_it_means(photos, kind, more):
+    image, output = str(photos / "distorted" / "a.png"), photos / "out.csv"
+    result = run(app, ["score", image, "--output", str(output), *more, *([image] if more else [])])
+    name, meaning = DEFAULTS[kind]
+    assert result.exit_code == 0 and f"no --metric given: using {name!r} ({meaning})" in result.stderr
+    assert "higher is better" in meaning and METRICS[name].higher_is_better and METRICS[name].kind == kind
+    assert [row["metric"] for row in rows(output)] == [name]
 
 
 def test_folders_with_references_are_paired_by_name(photos):

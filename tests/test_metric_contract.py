@@ -102,7 +102,8 @@ def test_stronger_distortion_scores_worse(metric, photo, distortion):
 _CAMERA = "trained on camera photographs, where fine detail goes with high opinion scores; chapters 03, 04 and 12 show it"
 #: Systems that rank this photo wrongly, with the reason: a trained model knows only what its data made distinguishable.
 NOT_MONOTONE = {("brisque", "white_noise"): _CAMERA, ("cnniqa", "white_noise"): _CAMERA,
-                ("cnniqa", "gaussian_blur"): _CAMERA, ("cornia", "white_noise"): _CAMERA, ("gm_log", "gaussian_blur"): _CAMERA}
+                ("cnniqa", "gaussian_blur"): _CAMERA, ("cornia", "white_noise"): _CAMERA, ("gm_log", "gaussian_blur"): _CAMERA,
+                ("dbcnn_linear_efficientnet_lite0", "gaussian_blur"): "trained on camera photographs; its card says so"}
 
 NOT_A_DISTANCE = {"deepqa", "wadiqam_fr", "diqam_fr"}
 #: Systems whose score of identical images is near the best one only, with the largest distance.
@@ -248,6 +249,7 @@ NO_REFERENCE_VALUES = {
     "dipiq": "the authors' network is not at hand; golden losses and twins",
     "dipiq_brisque": "as dipiq",
     "pooled_efficientnet_lite0": "our own definition; NumPy twin",
+    "dbcnn_linear_efficientnet_lite0": "our own configuration; test_bilinear_features.py has a slow twin",
     "blinder": "a reconstruction without code; twins",
     "blinder_efficientnet_lite0": "as blinder",
     "deepbiq": "a reconstruction; twins, and scikit-learn's regressor",

@@ -63,6 +63,10 @@ WEIGHTS: dict[str, Weights] = {
     "brisque_livec": Weights(
         "brisque_livec.npz", "fdba6de2b0640e5165bd3f7eb412697a647a4db8c322fb51424d4875e8f12721",
         _TRAINED, _LIVEC_LICENCE, _LIVEC),
+    "dbcnn_linear_livec": Weights(
+        "dbcnn_linear_livec.npz", "c6a3bf231e274c78cbbf0e7e68a3b9a6e7f4fdf397eaaaf5e28343c947d20aa5",
+        "this project, data_scripts/default_scorer.py", _LIVEC_LICENCE,
+        "537 photos of LIVE in the Wild with 100 - MOS, at their own size and at half of it; those of livec_mini are among them"),
     "brisque_live": Weights(
         "brisque_live/allmodel", "8b04d6045f1b27261610c8ab1730fdcc14ec80bfab0f1ab5f703bbc2927314de",
         _BRISQUE_LIVE, _LIVE_LICENCE, "LIVE image quality database release 2, DMOS", size=353497),

@@ -6,6 +6,7 @@ import math
 from functools import partial
 
 from iqa_lab.no_reference.biecon import BIECON
+from iqa_lab.no_reference.bilinear_features import BilinearFeatures
 from iqa_lab.no_reference.blinder import BLINDER
 from iqa_lab.no_reference.bliinds2 import BLIINDS2, first_channel
 from iqa_lab.no_reference.brisque import BRISQUE
@@ -110,6 +111,10 @@ NO_REFERENCE: dict[str, Metric] = {
     "dbcnn": _DBCNN(DBCNN, configuration="VGG-16 relu5_3 times the authors' S-CNN, bilinear pooling; no trained head at hand"),
     "dbcnn_efficientnet_lite0": _DBCNN(partial(DBCNN, backbone="efficientnet_lite0", layer="head"),
                                        configuration="as dbcnn, with EfficientNet-Lite0: not the paper's network"),
+    "dbcnn_linear_efficientnet_lite0": _DBCNN(
+        partial(BilinearFeatures, parameters="dbcnn_linear_livec"),
+        configuration="DB-CNN's products with EfficientNet-Lite0 at about 500x500, linear SVR trained by this project on 537 "
+                      "LIVE in the Wild photos; MOS scale 0 to 100: not the paper's network"),
     "hyperiqa": _HYPERIQA(HyperIQA, configuration="ResNet-50, grid of 25 crops of 224x224; the authors' network is not shipped"),
     "hyperiqa_efficientnet_lite0": _HYPERIQA(
         partial(HyperIQA, backbone="efficientnet_lite0", layers=("block2", "block4", "block10", "block15"), crops_per_side=3),

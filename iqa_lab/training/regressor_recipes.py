@@ -54,6 +54,7 @@ _LINEAR_RECIPES = {
     "full": RegressorRecipe("linear", powers_of_two(-14, 0), (), True, _LINEAR + ", 10 folds", folds=10),
 }
 _POOLED = "linear kernel on features scaled to [-1, 1], C by cross-validation; our choice"
+_BILINEAR = "linear kernel on features as they are (rows of length 1), C by cross-validation; our choice"
 _BLINDER = "radial kernel for each level, C and gamma by cross-validation (reconstruction); "
 _BLINDER_RECIPES = {
     "fast": RegressorRecipe("rbf", (32.0, 256.0), powers_of_two(-13, -9, 2), True, _BLINDER + "6 pairs"),
@@ -81,6 +82,10 @@ REGRESSOR_RECIPES: dict[str, dict[str, RegressorRecipe]] = {
     "pooled_efficientnet_lite0": {
         "fast": RegressorRecipe("linear", powers_of_two(-13, -1, 2), (), True, _POOLED),
         "full": RegressorRecipe("linear", powers_of_two(-14, 0), (), True, _POOLED + ", 10 folds", folds=10),
+    },
+    "dbcnn_linear_efficientnet_lite0": {
+        "fast": RegressorRecipe("linear", powers_of_two(2, 9), (), False, _BILINEAR),
+        "full": RegressorRecipe("linear", powers_of_two(2, 9), (), False, _BILINEAR + ", 10 folds", folds=10),
     },
     "blinder": _BLINDER_RECIPES,
     "blinder_efficientnet_lite0": _BLINDER_RECIPES,
