@@ -24,6 +24,8 @@ PEER_COLUMNS = ["metric", "mode", "height", "width", "batch", "library", "versio
 DEEP_COLUMNS = [*PEER_COLUMNS, "weights", "difference"]
 DEEP_SYSTEMS = ("lpips", "lpips_squeeze", "dists_full_size", "pieapp", "perceptual_loss")
 KEPT = "20 versions"
+BLIND_COLUMNS = [*PEER_COLUMNS, "images_per_second", "weights", "difference"]
+BLIND_SYSTEMS, BLIND_MODES = ("cnniqa", "wadiqam_nr", "nima", "dbcnn", "hyperiqa"), ("scoring", "training step")
 LINEARITY_COLUMNS = ["metric", "mode", "batch", "side", "megapixels", "median_ms", "min_ms", "rounds",
                      "ms_per_megapixel", "relative"]
 
@@ -53,6 +55,13 @@ def deep(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import deep
     return deep
+
+
+@pytest.fixture
+def blind(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import deep_no_reference
+    return deep_no_reference
 
 
 def test_quick_run_writes_our_row_and_names_absent_libraries(tmp_path):
@@ -187,3 +196,56 @@ def test_kept_features_give_the_same_scores(deep):
     kept, again = (function(metric, images, reference) for function in (deep.with_kept_features, deep.one_by_one))
     torch.testing.assert_close(kept, again, rtol=1e-4, atol=1e-6)
     assert len(set(kept.tolist())) == 3
+
+
+def test_quick_deep_no_reference_run_measures_scoring_and_training(tmp_path):
+    output = tmp_path / "deep_no_reference.csv"
+    command = [sys.executable, str(BENCHMARKS / "deep_no_reference.py"), "--quick", "--threads", "1",
+               "--metric", "cnniqa", "wadiqam_nr", "--output", str(output)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    rows = read(output)
+    assert list(rows[0]) == BLIND_COLUMNS
+    ours = [row for row in rows if row["library"] == "iqa-lab"]
+    assert [(row["metric"], row["mode"]) for row in ours] == [(m, mode) for m in BLIND_SYSTEMS[:2] for mode in BLIND_MODES]
+    assert all(row["status"] == "ok" and float(row["difference"]) == 0 for row in ours)
+    assert all(float(row["images_per_second"]) > 0 for row in rows if row["status"] == "ok")
+    assert {row["status"] for row in rows} <= {"ok", "not installed"}, rows
+
+
+def test_committed_deep_no_reference_comparison_agrees_before_it_measures():
+    rows = committed("deep_no_reference.csv")
+    assert list(rows[0]) == BLIND_COLUMNS
+    cases = {}
+    for row in rows:
+        cases.setdefault((row["metric"], row["mode"], row["batch"]), {})[row["library"]] = row
+    assert set(cases) == {(m, mode, n) for m in BLIND_SYSTEMS for mode in BLIND_MODES for n in ("1", "8")}
+    for libraries in cases.values():
+        assert set(libraries) == {"iqa-lab", "pyiqa"} and {row["status"] for row in libraries.values()} == {"ok"}
+        for row in libraries.values():
+            assert row["weights"] and row["memory_mb"] and float(row["difference"]) < 1e-5
+            assert float(row["images_per_second"]) == pytest.approx(1000 / float(row["median_ms"]), rel=1e-3)
+
+
+def test_a_network_that_computes_something_else_is_not_measured(blind):
+    torch.manual_seed(0)
+    ours, theirs = blind.our_wadiqam(), blind.our_wadiqam()
+    contestants = {"iqa-lab": ours, "same": ours, "other weights": theirs, "absent": "not installed"}
+    for mode in BLIND_MODES:
+        functions, differences = blind.mode_functions(contestants, mode, (64, 64), "cpu")
+        assert callable(functions["same"]) and differences["same"] == 0
+        assert functions["other weights"].startswith(f"failed: {mode} differs") and functions["absent"] == "not installed"
+        assert ours.network.training == (mode == "training step") and next(ours.network.parameters()).dtype == torch.float32
+
+
+def test_a_training_step_changes_every_parameter(blind):
+    contestant = blind.our_wadiqam()
+    before = [parameter.detach().clone() for parameter in contestant.network.parameters()]
+    step = blind.TrainingStep(contestant)
+    step.optimiser.param_groups[0]["lr"] = 1.0
+    with torch.no_grad():
+        loss = step(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert loss.ndim == 0 and not loss.requires_grad
+    after = list(contestant.network.parameters())
+    assert all(parameter.grad is None for parameter in after)
+    assert sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True)) > len(after) / 2

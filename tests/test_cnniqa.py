@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from iqa_lab import create_metric, load_database, load_image
-from iqa_lab.no_reference.cnniqa import PATCH, CNNIQA, grid_patches, local_normalisation
+from iqa_lab.no_reference.cnniqa import PATCH, CNNIQA, grid_patches, largest_and_smallest, local_normalisation
 from iqa_lab.ops.color import rgb_to_luma_pil
 
 VALUES = Path(__file__).parent / "reference_values" / "cnniqa.csv"
@@ -134,6 +134,19 @@ def test_min_pooling_is_not_max_pooling():
         before = model.patch_scores(patches)
         model.fc1.weight[:, 50:] = 0  # without the minima
         assert not torch.allclose(before, model.patch_scores(patches))
+
+
+def test_the_largest_and_the_smallest_value_of_each_map_get_the_gradient():
+    maps = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    pooled = largest_and_smallest(maps)
+    with torch.no_grad():
+        assert torch.equal(pooled, largest_and_smallest(maps))
+        ends = torch.cat((maps.flatten(2).max(2).values, maps.flatten(2).min(2).values), 1)
+    assert torch.equal(pooled, ends)
+    gradient, = torch.autograd.grad((pooled * torch.arange(1.0, 7.0)).sum(), maps)
+    weights = torch.arange(1.0, 4.0).view(3, 1, 1)
+    assert torch.equal(gradient, weights * (maps == maps.amax((2, 3), keepdim=True)) +
+                       (weights + 3) * (maps == maps.amin((2, 3), keepdim=True)))
 
 
 def test_rescaling_the_output_scales_the_scores():
