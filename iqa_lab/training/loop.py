@@ -55,7 +55,8 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
             references and names of distortions.
         recipe: a row of ``RECIPES``, or a changed copy.
         folder: where the run is kept.
-        parts: "train", "validation" or "test" for each image of the index; None: those of :func:`split_parts`.
+        parts: "train", "validation" or "test" for each image of the index; None: those of
+            :func:`iqa_lab.training.runs.split_parts`.
         tensorboard: also write loss and criteria as TensorBoard reads them, into the folder.
         progress: show progress bars.
 

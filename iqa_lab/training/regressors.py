@@ -46,7 +46,8 @@ def train_regressor(metric: nn.Module, database: Database, recipe: RegressorReci
         database: with human scores.
         recipe: a row of ``RECIPES``, or a changed copy.
         folder: where the run is kept.
-        parts: "train", "validation" or "test" for each image of the index; None: those of :func:`split_parts`.
+        parts: "train", "validation" or "test" for each image of the index; None: those of
+            :func:`iqa_lab.training.runs.split_parts`.
         progress: show progress bars.
 
     Raises:
