@@ -77,12 +77,12 @@ def train(model: nn.Module, database: Database, recipe: Recipe, folder: str | Pa
                                     progress=progress and first) for part in PARTS}
             with curves(folder if tensorboard and first else None) as plot:
                 run_epochs(model, sets, recipe, folder, plot, progress=progress and first)
-            facts = epoch_facts(folder, recipe)
             if first and recipe.loss != "loss":
-                write_report(folder, {"database": database.name, "n_images": len(parts), **facts})
+                write_report(folder, {"database": database.name, "n_images": len(parts), **epoch_facts(folder, recipe)})
             elif first:
                 direction = model.higher_is_better if recipe.samples == "preferences" else None
-                write_results(folder, database, parts, sets["test"].scores(model), facts, higher_is_better=direction)
+                write_results(folder, database, parts, sets["test"].scores(model), epoch_facts(folder, recipe),
+                              higher_is_better=direction)
         processes.wait_for_all()
     model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
     model.eval()
