@@ -8,16 +8,12 @@ in place of what they would fetch, and their scores have to agree with ours befo
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -61,25 +57,8 @@ COLUMNS = (*run.COMPARISON_COLUMNS, "weights", "difference")
 
 def main() -> None:
     """Measures what the command line asks for, prints it and writes CSV and machine description."""
-    arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
-    start = time.perf_counter()
-    rows = comparison_rows(arguments.metric, arguments.mode, arguments.quick, arguments.device)
-    table, output = pd.DataFrame(rows, columns=COLUMNS), arguments.output or (run.RESULTS / "deep.csv")
-    if arguments.output or not arguments.quick:
-        run.write_results(table, output, tuple(PEERS), time.perf_counter() - start)
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Returns the options of the command line."""
-    parser = argparse.ArgumentParser(description="Time and memory of deep systems against other libraries.")
-    parser.add_argument("--metric", nargs="+", choices=SYSTEMS, default=tuple(SYSTEMS), help="only these systems")
-    parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES, help="only these modes")
-    parser.add_argument("--quick", action="store_true", help="one small image; writes no file by itself")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default: %(default)s)")
-    parser.add_argument("--output", type=Path, help="CSV file (default: benchmarks/results/deep.csv)")
-    return parser.parse_args()
+    run.compare_networks("Time and memory of deep systems against other libraries.", SYSTEMS, MODES, "one small image", "deep.csv",
+                         COLUMNS, tuple(PEERS), comparison_rows)
 
 
 def comparison_rows(metrics: tuple[str, ...], modes: tuple[str, ...], quick: bool, device: str) -> Iterator[dict]:

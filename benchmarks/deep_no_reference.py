@@ -8,15 +8,11 @@ same random weights, and scores, losses and gradients have to agree before anyth
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -28,7 +24,7 @@ from iqa_lab.no_reference import cnniqa, hyperiqa
 from iqa_lab.no_reference.cnniqa import CNNIQA
 from iqa_lab.no_reference.dbcnn import DBCNN
 from iqa_lab.no_reference.hyperiqa import HyperIQA
-from iqa_lab.no_reference.nima import DROPOUT, NIMA, R_TRAINING, emd
+from iqa_lab.no_reference.nima import DROPOUT, N_BINS, NIMA, R_TRAINING, emd
 from iqa_lab.no_reference.wadiqam_nr import WaDIQaMNR
 from iqa_lab.ops.color import rgb_to_luma_pil
 from photographs import image_pairs
@@ -40,7 +36,6 @@ QUICK_BATCH, QUICK_SECONDS = 2, 0.05
 PHOTOGRAPHS = 4  # whose scores and gradients are compared
 TOLERANCE = 1e-5  # in float64: of losses and gradients, relative, and of scores, in their standard deviation
 RATE = 1e-6  # of stochastic gradient descent: so low that repeated steps leave the work as it is
-BINS = 10  # of NIMA
 COLUMNS = (*run.COMPARISON_COLUMNS, "images_per_second", "weights", "difference")
 
 Call = Callable[[torch.Tensor], torch.Tensor]
@@ -66,25 +61,8 @@ class System(NamedTuple):
 
 def main() -> None:
     """Measures what the command line asks for, prints it and writes CSV and machine description."""
-    arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
-    start = time.perf_counter()
-    rows = comparison_rows(arguments.metric, arguments.mode, arguments.quick, arguments.device)
-    table, output = pd.DataFrame(rows, columns=COLUMNS), arguments.output or (run.RESULTS / "deep_no_reference.csv")
-    if arguments.output or not arguments.quick:
-        run.write_results(table, output, (PYIQA, "timm", "torchvision"), time.perf_counter() - start)
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Returns the options of the command line."""
-    parser = argparse.ArgumentParser(description="Time and memory of deep no-reference systems against pyiqa's.")
-    parser.add_argument("--metric", nargs="+", choices=SYSTEMS, default=tuple(SYSTEMS), help="only these systems")
-    parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES, help="only these modes")
-    parser.add_argument("--quick", action="store_true", help="two small images; writes no file by itself")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default: %(default)s)")
-    parser.add_argument("--output", type=Path, help="CSV file (default: benchmarks/results/deep_no_reference.csv)")
-    return parser.parse_args()
+    run.compare_networks("Time and memory of deep no-reference systems against pyiqa's.", SYSTEMS, MODES, "two small images", "deep_no_reference.csv",
+                         COLUMNS, (PYIQA, "timm", "torchvision"), comparison_rows)
 
 
 def comparison_rows(metrics: tuple[str, ...], modes: tuple[str, ...], quick: bool, device: str) -> Iterator[dict]:
@@ -322,7 +300,7 @@ def opinions(images: torch.Tensor) -> torch.Tensor:
 
 def ratings(images: torch.Tensor) -> torch.Tensor:
     """Returns made-up shares of ratings for each image, shape (N, 10)."""
-    return (-(torch.linspace(0, 1, BINS, device=images.device) - opinions(images)[:, None]).square() / 0.05).softmax(1)
+    return (-(torch.linspace(0, 1, N_BINS, device=images.device) - opinions(images)[:, None]).square() / 0.05).softmax(1)
 
 
 SYSTEMS = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -79,6 +79,32 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="CSV file (default: benchmarks/results/peers.csv or linearity.csv)")
     return parser.parse_args()
+
+
+def compare_networks(description: str, systems: Collection[str], modes: Sequence[str], quick: str, name: str,
+                     columns: Sequence[str], libraries: tuple[str, ...], rows: Callable[..., Iterable[dict]]) -> None:
+    """Reads the command line of a script for networks, measures what it asks for, and writes CSV and machine description.
+
+    Args:
+        description, quick: of the script and of its quick run, for the help.
+        systems, modes: that can be chosen.
+        name: of the file in ``RESULTS``.
+        columns, libraries: of the table, and those whose versions are noted.
+        rows: called with the chosen systems and modes, whether it is the quick run, and the device.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--metric", nargs="+", choices=systems, default=tuple(systems), help="only these systems")
+    parser.add_argument("--mode", nargs="+", choices=modes, default=modes, help="only these modes")
+    parser.add_argument("--quick", action="store_true", help=f"{quick}; writes no file by itself")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help=f"CSV file (default: benchmarks/results/{name})")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    start = time.perf_counter()
+    table = pd.DataFrame(rows(arguments.metric, arguments.mode, arguments.quick, arguments.device), columns=columns)
+    if arguments.output or not arguments.quick:
+        write_results(table, arguments.output or RESULTS / name, libraries, time.perf_counter() - start)
 
 
 def comparison_rows(metrics: tuple[str, ...], quick: bool) -> Iterator[dict]:

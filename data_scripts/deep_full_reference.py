@@ -18,8 +18,6 @@ gblur/ of LIVE release 2. Runs are kept in the cache, and resumed. It writes
 from __future__ import annotations
 
 import argparse
-import subprocess
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
@@ -30,8 +28,8 @@ import pandas as pd
 import torch
 
 from iqa_lab import METRICS, load_database
-from iqa_lab.training.networks import new_network
-from iqa_lab.data_scripts.no_reference_splits import replace_rows
+from iqa_lab.data_scripts.network_runs import timed_training
+from iqa_lab.data_scripts.result_rows import RESULTS, commit, replace_rows
 from iqa_lab.databases import Database, load_ratings, quality
 from iqa_lab.embedded import cache_folder
 from iqa_lab.evaluation.bootstrap import bootstrap, percentile_interval
@@ -40,7 +38,7 @@ from iqa_lab.evaluation.resampled import srocc_resampled
 from iqa_lab.scoring import score
 from iqa_lab.subjective.comparisons import within_rater_preferences
 from iqa_lab.training.features import cached_scores
-from iqa_lab.training.loop import train
+from iqa_lab.training.networks import new_network
 from iqa_lab.training.preferences import DERIVED, two_afc
 from iqa_lab.training.recipes import find_recipe
 from iqa_lab.training.runs import index_hash, split_parts
@@ -50,7 +48,6 @@ TRAINED = ("lpips_squeeze", "swdn_uniform_heads_squeezenet", "wadiqam_fr", "diqa
 GIVEN = ("psnr", "ssim", "ms_ssim", "fsim", "vif", "perceptual_loss_squeezenet", "deepsim_squeezenet", "amirshahi2016",
          "amirshahi2016_squeezenet", "tariq2020_squeezenet", "lpips", "lpips_squeeze", "dists_like_squeezenet",
          "swdn_uniform_heads", "swdn_uniform_heads_squeezenet")
-RESULTS = Path("results")
 
 
 def live_blur(folder: Path) -> Database:
@@ -63,17 +60,14 @@ def live_blur(folder: Path) -> Database:
 
 
 def train_system(name: str, seed: int) -> tuple[torch.nn.Module, dict]:
-    """Returns a network trained on one split of SRIJ and its report, with the CPU minutes that it took (since its last start)."""
+    """Returns a network trained on one split of SRIJ and its report."""
     recipe = replace(find_recipe(name, "fast"), seed=seed)
     torch.manual_seed(seed)
-    network, started = new_network(name, recipe), time.process_time()
-    folder = cache_folder() / "runs" / "srij" / name / str(seed)
-    report, minutes = train(network, load_database("srij"), recipe, folder), folder / "cpu_minutes.txt"
-    if not minutes.is_file():
-        minutes.write_text(f"{(time.process_time() - started) / 60:.2f}\n")
+    network = new_network(name, recipe)
+    report = timed_training(network, load_database("srij"), recipe, cache_folder() / "runs" / "srij" / name / str(seed))
     network.name, network.kind = f"{name} (trained on SRIJ, split {seed})", "FR"
     network.higher_is_better = getattr(network, "higher_is_better", True)
-    return network, report | {"cpu_minutes": float(minutes.read_text())}
+    return network, report
 
 
 def sign(higher_is_better: bool) -> int:
@@ -163,11 +157,6 @@ def write_rows(file: Path, new: Iterable[dict]) -> pd.DataFrame:
     """Puts the rows of one system into the table, with what they were computed on, and returns it."""
     table = pd.DataFrame(new).assign(torch=torch.__version__, device="cpu", commit=commit(), date=date.today().isoformat())
     return replace_rows(file, table, key=("trained", "system"), order=(False, True, *GIVEN, *TRAINED))
-
-
-def commit() -> str:
-    """Returns the commit that is checked out."""
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> None:

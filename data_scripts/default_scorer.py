@@ -24,7 +24,7 @@ import torch
 from PIL import Image, ImageOps
 
 from iqa_lab import create_metric, load_database
-from iqa_lab.data_scripts.deep_full_reference import commit
+from iqa_lab.data_scripts.result_rows import RESULTS, commit
 from iqa_lab.data_scripts.shipped_arrays import write_arrays
 from iqa_lab.databases import Database, quality
 from iqa_lab.embedded import SHIPPED, cache_folder
@@ -153,7 +153,7 @@ def main() -> None:
     rows = control_rows(livec) + size_rows(livec, both) + single_rows(livec, both, arrays, ("biq2021", "tid2013"))
     table = pd.DataFrame(rows).assign(seed=SEED, torch=torch.__version__, device="cpu", commit=commit(),
                                       date=date.today().isoformat())
-    table.to_csv("results/default_scorer.csv", index=False, float_format="%.4f")
+    table.to_csv(RESULTS / "default_scorer.csv", index=False, float_format="%.4f")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ contents that were not learned from.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,16 +20,15 @@ import pandas as pd
 import torch
 from torch import nn
 
+from iqa_lab.data_scripts.result_rows import RESULTS, replace_rows
 from iqa_lab.databases import Database, quality
 from iqa_lab.embedded import cache_folder
 from iqa_lab.scoring import score
 from iqa_lab.training.distorted import distort_photographs
 from iqa_lab.training.loop import train
 from iqa_lab.training.networks import new_network, options_of, types_of
-from iqa_lab.training.recipes import FIRST_STAGES, find_recipe
+from iqa_lab.training.recipes import FIRST_STAGES, Recipe, find_recipe
 from iqa_lab.training.runs import index_hash, numbered_parts, split_parts
-
-RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,6 @@ NETWORKS = {name: Variant(name) for name in (
 def train_network(name: str, variant: Variant, database: Database, k: int | None) -> tuple[nn.Module, dict]:
     """Returns a network trained on split k, or on the release's own split, and its agreement on the test part.
 
-    The CPU minutes are those since its last start.
-
     Args:
         name: of the folder.
         variant: what is trained.
@@ -71,26 +69,37 @@ def train_network(name: str, variant: Variant, database: Database, k: int | None
     options = recipe.options | types_of(variant.system, database) | (options_of(start) if start else {}) | variant.options
     recipe = replace(recipe, seed=k or 0, options=options, **variant.changes)
     torch.manual_seed(recipe.seed)
-    network, started = new_network(variant.system, recipe, start=start), time.process_time()
-    report, minutes = train(network, database, recipe, folder, parts=parts, progress=False), folder / "cpu_minutes.txt"
+    network = new_network(variant.system, recipe, start=start)
+    report = timed_training(network, database, recipe, folder, parts=parts)
+    network.name, network.kind, network.higher_is_better = name, "NR", database.facts.higher_is_better
+    kept = ("n", "srocc", "krocc", "plcc", "rmse", "mapping", "best_epoch", "test_srocc_if_chosen_on_test",
+            "cpu_minutes")
+    return network, {key: report[key] for key in kept}
+
+
+def timed_training(network: nn.Module, database: Database, recipe: Recipe, folder: Path, *,
+                   parts: np.ndarray | None = None) -> dict:
+    """Returns the report of a training, with the CPU minutes since its last start; a finished one is read.
+
+    Args:
+        network, database, recipe, folder, parts: as :func:`iqa_lab.training.loop.train` takes them.
+    """
+    started, minutes = time.process_time(), folder / "cpu_minutes.txt"
+    report = train(network, database, recipe, folder, parts=parts, progress=False)
     if not minutes.is_file():
         minutes.write_text(f"{(time.process_time() - started) / 60:.2f}\n")
-    network.name, network.kind, network.higher_is_better = name, "NR", database.facts.higher_is_better
-    kept = ("n", "srocc", "krocc", "plcc", "rmse", "mapping", "best_epoch", "test_srocc_if_chosen_on_test")
-    return network, {key: report[key] for key in kept} | {"cpu_minutes": float(minutes.read_text())}
+    return report | {"cpu_minutes": float(minutes.read_text())}
 
 
-def median_run(name: str, database: Database) -> int | None:
-    """Returns the split of the finished training with the median SROCC; None for that on the release's own split.
-
-    Raises:
-        FileNotFoundError: none is finished.
-    """
+def finished_runs(name: str, database: Database) -> dict[int | None, float]:
+    """Returns the SROCC of the finished trainings by their split, None for the release's own."""
     reports = {k: run_folder(name, database, k) / "report.json" for k in (None, *range(10))}
-    finished = {k: pd.read_json(path, typ="series")["srocc"] for k, path in reports.items() if path.is_file()}
-    if not finished:
-        raise FileNotFoundError(f"Expected a finished training of {name} on {database.name}, found none.")
-    return sorted(finished, key=finished.get)[len(finished) // 2]
+    return {k: json.loads(path.read_text(encoding="utf-8"))["srocc"] for k, path in reports.items() if path.is_file()}
+
+
+def median_run(runs: dict[int | None, float]) -> int | None:
+    """Returns the split with the median SROCC of :func:`finished_runs`."""
+    return sorted(runs, key=runs.get)[len(runs) // 2]
 
 
 def network_scores(name: str, variant: Variant, learned: Database, k: int | None, test: Database) -> tuple[np.ndarray, int]:
@@ -129,6 +138,7 @@ def train_first_stage(system: str, database: Database) -> pd.DataFrame:
     report = train(new_network(system, recipe), database, recipe, folder)
     (criterion,) = (name.removeprefix("test_") for name in report if name.startswith("test_") and "_if_" not in name)
     curve = pd.read_csv(folder / "history.csv").rename(columns=lambda name: name.replace(f"_{criterion}", ""))
+    curve.insert(0, "system", system)
     return curve.assign(criterion=criterion, chosen=curve["epoch"] == report["best_epoch"], photographs=database.facts.n_contents,
                         images=len(database.index), index_sha256=index_hash(database)[:16], seed=recipe.seed,
                         torch=torch.__version__, device="cpu", date=date.today().isoformat())
@@ -140,12 +150,10 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, nargs="+", required=True, help="folders of pristine photographs")
     parser.add_argument("--only", nargs="*", default=list(FIRST_STAGES), choices=FIRST_STAGES)
     arguments = parser.parse_args()
-    database, file = distort_photographs(arguments.photographs), RESULTS / "first_stages.csv"
+    database = distort_photographs(arguments.photographs)
     for system in arguments.only:
         curve = train_first_stage(system, database)
-        curve.insert(0, "system", system)
-        old = pd.read_csv(file) if file.is_file() else pd.DataFrame({"system": []})
-        pd.concat([old[old["system"] != system], curve]).to_csv(file, index=False, float_format="%.5g")
+        replace_rows(RESULTS / "first_stages.csv", curve, key=("system",), order=tuple(FIRST_STAGES))
         print(curve.to_string(), flush=True)
 
 

@@ -18,20 +18,21 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
 from iqa_lab import METRICS, create_metric, load_database
-from iqa_lab.data_scripts.network_runs import NETWORKS, median_run, network_scores, train_network
+from iqa_lab.data_scripts.network_runs import NETWORKS, finished_runs, median_run, network_scores, train_network
+from iqa_lab.data_scripts.result_rows import RESULTS, replace_rows
 from iqa_lab.databases import Database, index_folder, quality
 from iqa_lab.downloads import hash_file
 from iqa_lab.evaluation.protocols import agreement
 from iqa_lab.evaluation.splits import content_splits, official_split
+from iqa_lab.reproduction.published import find_table
 from iqa_lab.training.features import cached_features, cached_scores
 from iqa_lab.training.recipes import find_recipe
 from iqa_lab.training.regressors import fit_regressor, opinion_targets, predict, repeated_splits
@@ -45,12 +46,11 @@ FIXED = ("piqe", "niqe", "niqe_live", "ilniqe", "ilniqe_authors", "brisque_live"
          "diivine_live", "eonss")
 N_SPLITS, N_SPLITS_FIXED = 10, 100
 KEY, ORDER = ("system", "database"), (*FIXED, *REGRESSED, *NETWORKS, *DATABASES)  # of the rows of the tables
-#: SROCC and PLCC, medians of 10 splits of the whole database, where the same protocol was published.
-PUBLISHED = {("cornia", "livec"): (0.6323, 0.6613), ("brisque", "livec"): (0.6085, 0.6465),
-             ("niqe_live", "livec"): (0.4347, 0.4784), ("ilniqe_authors", "livec"): (0.4254, 0.5066),
-             ("hosa", "livec"): (0.6610, 0.6750)}
-SOURCE = "github.com/HuiZeng/BIQA_Toolbox at 39d6065, README: medians of 10 splits of the whole database"
-RESULTS = Path("results")
+TABLE = find_table("zeng2017pqr", "readme")  # the same protocol, on whole databases
+#: System, database, criterion -> the published median. Networks are left out: theirs is the best epoch on the test images.
+PUBLISHED = {(cell.system, cell.database, cell.criterion): cell.published for cell in TABLE.cells
+             if cell.system not in NETWORKS}
+SOURCE = f"{TABLE.source}: medians of 10 splits of the whole database"
 
 
 def split_rows(name: str, database: Database, n_splits: int) -> Iterator[dict]:
@@ -94,11 +94,9 @@ def cross_rows(name: str, test: Database) -> Iterator[dict]:
 def cross_rows_of_network(name: str, test: Database, opinions: np.ndarray) -> Iterator[dict]:
     """Yields what :func:`cross_rows` does for the trainings of a network that are finished."""
     for learned in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
-        try:
-            scores, seen = network_scores(name, NETWORKS[name], learned, median_run(name, learned), test)
-        except FileNotFoundError:
-            continue
-        yield {"trained_on": f"{learned.name} ({seen} images)", **agreement(scores, opinions)}
+        if runs := finished_runs(name, learned):
+            scores, seen = network_scores(name, NETWORKS[name], learned, median_run(runs), test)
+            yield {"trained_on": f"{learned.name} ({seen} images)", **agreement(scores, opinions)}
     if test.index["split"].notna().all():
         seen, report = (split_parts(test, 0) == "train").sum(), train_network(name, NETWORKS[name], test, None)[1]
         yield {"trained_on": f"official training part ({seen} photos)", **report}
@@ -112,7 +110,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         for criterion in ("srocc", "plcc", "krocc"):
             q1, median, q3 = part[criterion].quantile([0.25, 0.5, 0.75])
             row |= {criterion: median, f"{criterion}_q1": q1, f"{criterion}_q3": q3}
-        srocc, plcc = PUBLISHED.get((name, database), (np.nan, np.nan))
+        srocc, plcc = (PUBLISHED.get((name, database, criterion), np.nan) for criterion in ("srocc", "plcc"))
         row |= {"srocc_published": srocc, "plcc_published": plcc, "source": SOURCE if srocc == srocc else ""}
         rows.append(row | part.iloc[0][["seed", "index_sha256", "date"]].to_dict())
     return pd.DataFrame(rows)
@@ -136,25 +134,6 @@ def main() -> None:
             print(name, database.name, round(pd.DataFrame(rows)["srocc"].median(), 3), flush=True)
         if rows := [about | row | about_run for row in cross_rows(name, database)]:
             replace_rows(RESULTS / "no_reference_cross.csv", pd.DataFrame(rows), key=KEY, order=ORDER)
-
-
-def replace_rows(file: Path, new: pd.DataFrame, *, key: Sequence[str], order: Sequence[object]) -> pd.DataFrame:
-    """Writes the table with the rows of the same key replaced, and returns it.
-
-    Args:
-        file: CSV, may be absent.
-        new: rows of one key.
-        key: columns.
-        order: the values of these columns as the rows shall follow each other.
-    """
-    table, key = new, list(key)
-    if file.is_file():
-        old = pd.read_csv(file)
-        table = pd.concat([old[~old[key].eq(new[key].iloc[0]).all(axis=1)], new])
-    places = {value: k for k, value in enumerate(order)}
-    table = table.sort_values(key, key=lambda column: column.map(places), kind="stable")
-    table.to_csv(file, index=False, float_format="%.5g")
-    return table
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def test_a_killed_write_leaves_no_half_file(cache, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(features_module, "_save", stop)
+        patch.setattr(features_module, "save_array", stop)
         with pytest.raises(KeyboardInterrupt):
             cached_features(Moments(), images, progress=False)
     assert cached_features(Moments(), images, progress=False).shape == (1, 6)

@@ -9,7 +9,9 @@ import shutil
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,22 +33,30 @@ INDEX_COLUMNS = ("image", "reference", "content", "distortion", "level", "mos", 
 def build_embedded(folder: Path) -> None:
     """Writes the database into ``folder``: all of it, or nothing.
 
-    It is made in a folder beside and renamed at the end, so that a killed process leaves no half database and of two
-    processes that build at the same time one wins and the other uses its result.
-
     Raises:
         RuntimeError: a picture is not the one that the stored hashes describe (see :func:`check_hashes`).
         FileNotFoundError: a photograph is missing from an installed package.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(folder)
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.building-", dir=folder.parent))
-    try:
+    with built_whole(folder) as unfinished:
         for sub in ("references", "distorted"):
             (unfinished / sub).mkdir()
         check_hashes(write_images(unfinished), read_hashes())
         with (unfinished / "index.csv").open("w", newline="") as file:
             csv.writer(file).writerows([INDEX_COLUMNS, *index_rows()])
+
+
+@contextmanager
+def built_whole(folder: Path) -> Iterator[Path]:
+    """Gives a folder beside ``folder`` to build a database in, which takes its place at the end; it ends with index.csv.
+
+    So a killed process leaves no half database, and of two processes that build at the same time one wins and the other
+    uses its result.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder)
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.building-", dir=folder.parent))
+    try:
+        yield unfinished
         unfinished.chmod(0o755)  # mkdtemp makes it private
         if folder.exists() and not (folder / "index.csv").is_file():
             shutil.rmtree(folder)  # damaged: somebody has deleted a part of it

@@ -22,12 +22,11 @@ from torch import nn
 from iqa_lab.backbones.features import FeatureExtractor, few_images
 from iqa_lab.images import check_images
 from iqa_lab.no_reference.dbcnn import bilinear_pooling
-from iqa_lab.no_reference.regression import load_fitting
+from iqa_lab.no_reference.regression import WORST, load_fitting
 from iqa_lab.no_reference.scnn import CHANNELS, SCNN
 
 PIXELS = 500 * 500  # of the photos of LIVE in the Wild
 MINIMUM_SIDE = 16  # one position of S-CNN's maps
-WORST = 100  # of the scale that every regressor is fitted to; 0 is the best
 NO_REGRESSOR = ("Expected parameters of the bilinear features, found none. Train a regressor with `iqa-lab train "
                 "dbcnn_linear_efficientnet_lite0` and give parameters=Path('.../regressor.npz'), or ask for "
                 "parameters='random'.")

@@ -21,6 +21,7 @@ from iqa_lab.backbones.weights import find_weights
 
 KERNELS = {frozenset({"support_vectors", "coefficients", "gamma", "bias"}): "RBF", frozenset({"weights", "bias"}): "linear"}
 SCALING = frozenset({"feature_min", "feature_max"})
+WORST = 100  # of the scale that every regressor is fitted to; 0 is the best
 UNTRAINED = "untrained"
 RBF, REGRESSIONS = 2, (3, 4)  # libsvm's numbers; epsilon- and nu-SVR predict alike
 DIFFERENCES_AT_ONCE = 2**23  # between features and support vectors, in float64: 64 MB

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from iqa_lab.embedded import cache_folder
 from iqa_lab.images import read_pixels
-from iqa_lab.training.runs import write_whole
+from iqa_lab.training.runs import save_array, write_whole
 
 IN_MEMORY = 2**32  # bytes of one part of a database; a larger one is kept on disk, in the folder "images" of the cache
 READERS = 2  # threads
@@ -68,13 +68,8 @@ def _mapped(path: Path, minimum_side: int, squeezed: int) -> np.ndarray:
         if squeezed:
             pixels = np.asarray(Image.fromarray(pixels).resize((squeezed, squeezed), Image.Resampling.BILINEAR))
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, lambda unfinished: _save(unfinished, _planes(pixels)))
+        write_whole(file, lambda unfinished: save_array(unfinished, _planes(pixels)))
     return np.load(file, mmap_mode="c", allow_pickle=False)  # "r" would make PyTorch warn
-
-
-def _save(path: Path, pixels: np.ndarray) -> None:
-    with path.open("wb") as file:  # np.save would append .npy to the name
-        np.save(file, pixels, allow_pickle=False)
 
 
 def _size(path: Path) -> tuple[int, int]:

@@ -11,14 +11,14 @@ from torch import nn
 
 from iqa_lab.databases import Database
 from iqa_lab.evaluation.waterloo import ImagePairs, discriminable_pairs, p_test, percent_scale
-from iqa_lab.no_reference.dipiq import T_C, certainty
+from iqa_lab.no_reference.dipiq import certainty
+from iqa_lab.training.epoch import run_epoch
 from iqa_lab.training.features import cached_features, cached_scores
 from iqa_lab.training.recipes import Recipe
 
 REFERENCES = ("ms_ssim", "vif", "gmsd")  # dipIQ, from memory
 THRESHOLD = 20.0  # dipIQ, from memory; points of 0 to 100, here per cent of the images
 MOST_PAIRS = 100_000
-MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,18 @@ class DiscriminablePairs:
     Attributes:
         features: of each image, float32 (n, D).
         pairs: their order.
+        certainty: of each pair, 0 to 1.
     """
 
     features: torch.Tensor
     pairs: ImagePairs
+    certainty: np.ndarray
     criterion, targets = "accuracy", None
 
     def batches(self, recipe: Recipe, random: np.random.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yields the features of the better and of the worse images, (B, D), and how certain each pair is, (B,)."""
         order = random.permutation(len(self.pairs.gap))[:recipe.comparisons_per_epoch]
-        sure = torch.from_numpy(certainty(self.pairs.gap, threshold=T_C)).float()
+        sure = torch.from_numpy(self.certainty).float()
         for start in range(0, len(order), recipe.batch_size):
             batch = order[start:start + recipe.batch_size]
             yield self.features[self.pairs.better[batch]], self.features[self.pairs.worse[batch]], sure[batch]
@@ -70,8 +72,8 @@ def load_discriminable(model: nn.Module, database: Database, rows: np.ndarray, *
     """
     quality = np.stack([percent_scale(cached_scores(name, database, progress=progress)[rows]) for name in REFERENCES])
     features = cached_features(model, [database.image_paths[row] for row in rows], progress=progress)
-    return DiscriminablePairs(torch.from_numpy(features).float(),
-                              discriminable_pairs(quality, threshold=THRESHOLD, n_pairs=MOST_PAIRS))
+    pairs = discriminable_pairs(quality, threshold=THRESHOLD, n_pairs=MOST_PAIRS)
+    return DiscriminablePairs(torch.from_numpy(features).float(), pairs, certainty(pairs.gap))
 
 
 def train_ranking(model: nn.Module, features: np.ndarray, pairs: ImagePairs, certainty: np.ndarray, *, epochs: int,
@@ -88,21 +90,10 @@ def train_ranking(model: nn.Module, features: np.ndarray, pairs: ImagePairs, cer
         learning_rate: constant.
         seed: decides the order of the pairs.
     """
-    device = next(model.parameters()).device
-    features = torch.from_numpy(features).to(device)
-    better, worse, certainty = (torch.from_numpy(part).to(device) for part in (pairs.better, pairs.worse, certainty))
-    model.fit_scaling(features[torch.cat((better, worse)).unique()])
-    optimiser = torch.optim.SGD(model.parameters(), learning_rate, momentum=MOMENTUM)
-    random, history = torch.Generator().manual_seed(seed), []
-    model.train()
-    for _ in range(epochs):
-        losses = []
-        for batch in torch.randperm(len(better), generator=random).to(device).split(batch_size):
-            loss = model.rank_loss(features[better[batch]], features[worse[batch]], certainty[batch])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.detach())
-        history.append(torch.stack(losses).mean().item())
+    samples = DiscriminablePairs(torch.from_numpy(features).float(), pairs, certainty)
+    model.fit_scaling(samples.features[np.union1d(pairs.better, pairs.worse)])
+    recipe = Recipe(epochs, batch_size, learning_rate, None, "the caller's", seed, "discriminable", "rank_loss")
+    optimiser = torch.optim.SGD(model.parameters(), learning_rate, momentum=recipe.betas[0])
+    history = [run_epoch(model, optimiser, samples, (0.0, 1.0), recipe, epoch) for epoch in range(epochs)]
     model.eval()
     return history

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +18,7 @@ from iqa_lab.database_facts import DATABASES
 from iqa_lab.databases import Database, read_index
 from iqa_lab.distortions import N_LEVELS, distort
 from iqa_lab.embedded import cache_folder
-from iqa_lab.embedded.build import EMBEDDED_DISTORTIONS, INDEX_COLUMNS, seed_of
+from iqa_lab.embedded.build import EMBEDDED_DISTORTIONS, INDEX_COLUMNS, built_whole, seed_of
 from iqa_lab.images import find_images, read_pixels
 
 LARGEST_SIDE = 768  # pixels; larger photographs are made smaller first, which also hides how they were compressed
@@ -55,21 +53,11 @@ def distort_photographs(sources: Sequence[str | Path], *, distortions: Sequence[
 
 def _build(folder: Path, files: Sequence[Path], distortions: Sequence[str], progress: bool) -> None:
     """Writes the images and index.csv, all of it or nothing."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.building-", dir=folder.parent))
-    try:
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            jobs = pool.map(lambda numbered: _write(unfinished, *numbered, distortions), enumerate(files))
-            rows = [row for rows in tqdm(jobs, total=len(files), unit="photo", desc="distorting", disable=not progress)
-                    for row in rows]
+    with built_whole(folder) as unfinished, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        jobs = pool.map(lambda numbered: _write(unfinished, *numbered, distortions), enumerate(files))
+        rows = [row for rows in tqdm(jobs, total=len(files), unit="photo", desc="distorting", disable=not progress)
+                for row in rows]
         pd.DataFrame(rows).reindex(columns=INDEX_COLUMNS).to_csv(unfinished / "index.csv", index=False)
-        unfinished.chmod(0o755)  # mkdtemp makes it private
-        unfinished.rename(folder)
-    except OSError:
-        if not (folder / "index.csv").is_file():  # otherwise another process has just finished the same work
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write(folder: Path, number: int, file: Path, distortions: Sequence[str]) -> list[dict]:

@@ -23,7 +23,7 @@ from iqa_lab.embedded import cache_folder
 from iqa_lab.images import load_image
 from iqa_lab.registry import create_metric
 from iqa_lab.scoring import score
-from iqa_lab.training.runs import write_whole
+from iqa_lab.training.runs import save_array, write_whole
 
 #: What finds and reads parameter files, whose content is among the buffers, and what works on the features.
 WITHOUT_EFFECT = {"iqa_lab.no_reference.regression", "iqa_lab.backbones.weights", "iqa_lab.backbones.weights_table", "iqa_lab.downloads", "iqa_lab.embedded"}
@@ -56,16 +56,17 @@ def cached_scores(name: str, database: Database, *, progress: bool = True) -> np
 
     Args:
         name: row of the registry whose parameters are at hand.
-        database: with references for a full-reference system.
+        database: with references for a full-reference system; a part of one is served from the scores of the whole.
         progress: show a progress bar.
     """
     metric = create_metric(name)
     file = cache_folder() / "scores" / f"{database.name}-{name}-{code_version(metric)[:12]}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
-    if not file.is_file():
+    table, images = pd.read_csv(file, dtype={"image": str}) if file.is_file() else None, database.index["image"]
+    if table is None or not images.isin(table["image"]).all():
         table = score(metric, database, progress=progress)
         write_whole(file, lambda unfinished: table.to_csv(unfinished, index=False))
-    scores = pd.read_csv(file)["score"].to_numpy()
+    scores = table.set_index("image")["score"].loc[images].to_numpy()
     return scores if metric.higher_is_better else -scores
 
 
@@ -93,13 +94,8 @@ def _features(metric: nn.Module, path: Path, folder: Path, device: torch.device)
         features = metric.features(load_image(path).to(device))[0].cpu().numpy()
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: {error}") from error
-    write_whole(file, lambda unfinished: _save(unfinished, features))
+    write_whole(file, lambda unfinished: save_array(unfinished, features))
     return features
-
-
-def _save(path: Path, features: np.ndarray) -> None:
-    with path.open("wb") as file:  # np.save would append .npy to the name
-        np.save(file, features, allow_pickle=False)
 
 
 def _sources(module: str, seen: dict[str, Path] | None = None) -> list[Path]:

@@ -108,11 +108,11 @@ def load_part(model: nn.Module, database: Database, rows: np.ndarray, recipe: Re
         load = {"patches": load_patches, "preferences": load_preferences}[recipe.samples]
         return load(database, rows, side, progress=progress)
     types = type_numbers(database, with_levels=getattr(model, "learns_levels", False))
-    known = recipe.loss != "error_loss" and types.max() + 1 == getattr(model, "n_types", None)
+    learns_types = recipe.loss != "error_loss" and 0 < types.max() + 1 == getattr(model, "n_types", 0)
     images = load_images(database, rows, side, progress=progress, squeezed=recipe.squeezed if learned else 0,
                          with_references=recipe.loss == "error_loss" or (
                              recipe.loss == "loss" and getattr(model, "kind", "FR") != "NR"),
-                         types=types if known and types.max() >= 0 else None,
+                         types=types if learns_types else None,
                          with_distributions=getattr(model, "learns_distributions", False))
     return images if recipe.loss == "loss" else MadeImages(replace(images, targets=None), recipe)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from iqa_lab.training.network_recipes import FIRST_STAGES, NETWORK_RECIPES, Recipe
+from iqa_lab.training.first_stage_recipes import FIRST_STAGES
+from iqa_lab.training.network_recipes import NETWORK_RECIPES, Recipe
 from iqa_lab.training.regressor_recipes import REGRESSOR_RECIPES, RegressorRecipe
 
 #: Model -> mode -> recipe.

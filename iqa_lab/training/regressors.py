@@ -24,12 +24,11 @@ from torch import nn
 from iqa_lab.databases import Database, quality
 from iqa_lab.evaluation.protocols import agreement
 from iqa_lab.evaluation.splits import content_folds, content_splits
-from iqa_lab.no_reference.regression import create_regressor, scale_features
+from iqa_lab.no_reference.regression import WORST, create_regressor, scale_features
 from iqa_lab.training.features import cached_features, code_version
 from iqa_lab.training.recipes import RegressorRecipe
 from iqa_lab.training.runs import describe_run, open_run, split_parts, write_results, write_whole
 
-WORST = 100  # of the scale that every regressor is fitted to; 0 is the best
 MOST_ROWS = 4000  # crops that one regressor learns from: the time of libsvm grows with their square
 
 

@@ -120,6 +120,12 @@ def write_report(folder: Path, facts: dict) -> None:
     write_whole(folder / "report.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes an array of numbers under exactly this name; np.save would append .npy to it."""
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Writes a file under another name first: whoever kills the process leaves the old file or the new one, never a half.
 
