@@ -31,7 +31,8 @@ from photographs import image_pairs
 
 PYIQA = "pyiqa"
 SCORING, TRAINING = MODES = ("scoring", "training step")
-BATCHES, SECONDS = (1, 8), 3.0  # images; seconds per library and case
+BATCHES = (1, 8)  # images
+SECONDS = {"cpu": 3.0, "cuda": 1.0}  # per library and case
 QUICK_BATCH, QUICK_SECONDS = 2, 0.05
 PHOTOGRAPHS = 4  # whose scores and gradients are compared
 TOLERANCE = 1e-5  # in float64: of losses and gradients, relative, and of scores, in their standard deviation
@@ -74,7 +75,8 @@ def comparison_rows(metrics: tuple[str, ...], modes: tuple[str, ...], quick: boo
             height, width = system.quick_size if quick else system.sizes[MODES.index(mode)]
             for batch in (QUICK_BATCH,) if quick else BATCHES:
                 images = (image_pairs(batch, height, width)[0].to(device),)
-                rows = run.measure_case(functions, metric, "forward", images, QUICK_SECONDS if quick else SECONDS)
+                seconds = QUICK_SECONDS if quick else SECONDS[images[0].device.type]
+                rows = run.measure_case(functions, metric, "forward", images, seconds)
                 rows = [row | {"mode": mode, "weights": system.weights, "difference": differences.get(row["library"]),
                                "images_per_second": 1000 / row["median_ms"] if "median_ms" in row else None} for row in rows]
                 run.print_case(rows)

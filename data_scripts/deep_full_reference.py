@@ -128,7 +128,7 @@ def rows_of_trained(name: str, databases: dict[str, Database], pairs: pd.DataFra
         network, report = train_system(name, seed)
         direction = sign(network.higher_is_better)
         scores = direction * score(network, test_part(databases["srij"], seed), progress=False)["score"].to_numpy()
-        facts = {key: value for key, value in report.items() if key in ("best_epoch", "cpu_minutes") or "chosen" in key}
+        facts = {key: value for key, value in report.items() if key in ("best_epoch", "minutes") or "chosen" in key}
         splits.append(split_row(name, True, seed, scores, databases["srij"], pairs) | facts)
         for label, rows in others.items():
             scores = direction * score(network, databases[label], progress=False)["score"].to_numpy()
@@ -139,7 +139,7 @@ def rows_of_trained(name: str, databases: dict[str, Database], pairs: pd.DataFra
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Returns one row for each system: medians over the splits, with the smallest and the largest SROCC and 2AFC."""
-    table = table.reindex(columns=table.columns.union(["cpu_minutes", "test_srocc_if_chosen_on_test"], sort=False))
+    table = table.reindex(columns=table.columns.union(["minutes", "test_srocc_if_chosen_on_test"], sort=False))
     rows = []
     for (name, trained), part in table.groupby(["system", "trained"], sort=False):
         row = {"system": name, "trained": trained, "splits": len(part)}
@@ -148,7 +148,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
                     f"{criterion}_max": part[criterion].max()}
         claims = part.filter(like="_if_chosen_on_test").bfill(axis=1).iloc[:, 0]
         row |= {"plcc": part["plcc"].median(), "krocc": part["krocc"].median(),
-                "criterion_if_chosen_on_test": claims.median(), "cpu_minutes": part["cpu_minutes"].sum(min_count=1)}
+                "criterion_if_chosen_on_test": claims.median(), "minutes": part["minutes"].sum(min_count=1)}
         rows.append(row | part.iloc[0][["index_sha256", "device", "commit", "date"]].to_dict())
     return pd.DataFrame(rows)
 

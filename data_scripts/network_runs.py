@@ -33,16 +33,18 @@ from iqa_lab.training.runs import index_hash, numbered_parts, split_parts
 
 @dataclass(frozen=True)
 class Variant:
-    """A network as a table has it: a system with its recipe "fast", and what differs from it.
+    """A network as a table has it: a system with its recipe, and what differs from it.
 
     Attributes:
         system: row of the registry.
+        mode: of the recipe.
         two_stages: start from the weights of its first stage.
         options: of the model.
         changes: of the recipe.
     """
 
     system: str
+    mode: str = "fast"
     two_stages: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
     changes: Mapping[str, object] = field(default_factory=dict)
@@ -55,7 +57,8 @@ NETWORKS = {name: Variant(name) for name in (
     name: Variant(name, two_stages=True) for name in ("biecon", "diqa", "deepbqa", "meon")}
 
 
-def train_network(name: str, variant: Variant, database: Database, k: int | None) -> tuple[nn.Module, dict]:
+def train_network(name: str, variant: Variant, database: Database, k: int | None,
+                  device: str = "cpu") -> tuple[nn.Module, dict]:
     """Returns a network trained on split k, or on the release's own split, and its agreement on the test part.
 
     Args:
@@ -63,32 +66,39 @@ def train_network(name: str, variant: Variant, database: Database, k: int | None
         variant: what is trained.
         database: with human scores.
         k: number of a split of :func:`iqa_lab.training.runs.numbered_parts`, which is the seed too; None for the release's.
+        device: where it is trained, if it is not yet.
     """
     parts, folder = (split_parts(database, 0) if k is None else numbered_parts(database, k)), run_folder(name, database, k)
-    recipe, start = find_recipe(variant.system, "fast"), first_stage(variant.system) if variant.two_stages else None
+    recipe, start = find_recipe(variant.system, variant.mode), first_stage(variant.system) if variant.two_stages else None
     options = recipe.options | types_of(variant.system, database) | (options_of(start) if start else {}) | variant.options
     recipe = replace(recipe, seed=k or 0, options=options, **variant.changes)
     torch.manual_seed(recipe.seed)
-    network = new_network(variant.system, recipe, start=start)
+    network = new_network(variant.system, recipe, device, start=start)
     report = timed_training(network, database, recipe, folder, parts=parts)
     network.name, network.kind, network.higher_is_better = name, "NR", database.facts.higher_is_better
     kept = ("n", "srocc", "krocc", "plcc", "rmse", "mapping", "best_epoch", "test_srocc_if_chosen_on_test",
-            "cpu_minutes")
+            "minutes", "device", "torch", "date")
     return network, {key: report[key] for key in kept}
 
 
 def timed_training(network: nn.Module, database: Database, recipe: Recipe, folder: Path, *,
                    parts: np.ndarray | None = None) -> dict:
-    """Returns the report of a training, with the CPU minutes since its last start; a finished one is read.
+    """Returns the report of a training, with where it ran and the minutes since its last start; a finished one is read.
+
+    The minutes are those of all processors on a CPU, and those of the clock on a GPU.
 
     Args:
         network, database, recipe, folder, parts: as :func:`iqa_lab.training.loop.train` takes them.
     """
-    started, minutes = time.process_time(), folder / "cpu_minutes.txt"
+    device, file = next(network.parameters()).device, folder / "cost.json"
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    started = clock()
     report = train(network, database, recipe, folder, parts=parts, progress=False)
-    if not minutes.is_file():
-        minutes.write_text(f"{(time.process_time() - started) / 60:.2f}\n")
-    return report | {"cpu_minutes": float(minutes.read_text())}
+    if not file.is_file():
+        name = "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+        cost = {"minutes": round((clock() - started) / 60, 2), "device": name, "torch": torch.__version__}
+        file.write_text(json.dumps(cost) + "\n", encoding="utf-8")
+    return report | json.loads(file.read_text(encoding="utf-8"))
 
 
 def finished_runs(name: str, database: Database) -> dict[int | None, float]:

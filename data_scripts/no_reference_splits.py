@@ -1,6 +1,7 @@
 """Trains and tests the no-reference systems over content-disjoint splits of the databases that are here.
 
-``python -m iqa_lab.data_scripts.no_reference_splits [SYSTEM ...] [--database NAME ...] [--splits N]``, run in the folder of
+``python -m iqa_lab.data_scripts.no_reference_splits [SYSTEM ...] [--database NAME ...] [--splits N]
+[--device cuda]``, run in the folder of
 the project after ``iqa-lab data prepare`` of livec, biq2021, srij and tid2013, writes
 
 - results/splits/no_reference.csv: agreement on the test part of each 80 : 20 split. A system with a regressor is trained
@@ -24,6 +25,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from iqa_lab import METRICS, create_metric, load_database
 from iqa_lab.data_scripts.network_runs import NETWORKS, finished_runs, median_run, network_scores, train_network
@@ -53,52 +55,58 @@ PUBLISHED = {(cell.system, cell.database, cell.criterion): cell.published for ce
 SOURCE = f"{TABLE.source}: medians of 10 splits of the whole database"
 
 
-def split_rows(name: str, database: Database, n_splits: int) -> Iterator[dict]:
+def split_rows(name: str, database: Database, n_splits: int, device: str) -> Iterator[dict]:
     """Yields the agreement of one system on the test part of each split; networks take the first ``n_splits``."""
     if name in NETWORKS:
-        yield from (train_network(name, NETWORKS[name], database, k)[1] for k in range(n_splits))
+        yield from (train_network(name, NETWORKS[name], database, k, device)[1] for k in range(n_splits))
         return
     if name in REGRESSED:
-        features = cached_features(create_metric(name, parameters="untrained"), database.image_paths)
-        yield from repeated_splits(features, database, find_recipe(name, "fast"), n_splits=N_SPLITS)
+        yield from regressor_rows(create_metric(name, parameters="untrained"), name, database, N_SPLITS)
         return
     scores, opinions = cached_scores(name, database), quality(database, database.index["mos"].to_numpy(float))
     for _, test in content_splits(database.index["content"], n_splits=N_SPLITS_FIXED):
         yield agreement(scores[test], opinions[test])
 
 
-def cross_rows(name: str, test: Database) -> Iterator[dict]:
+def regressor_rows(metric: nn.Module, name: str, database: Database, n_splits: int) -> Iterator[dict]:
+    """Yields the agreement of a feature-based system, untrained, on each split; the recipe is that of ``name``."""
+    yield from repeated_splits(cached_features(metric, database.image_paths), database, find_recipe(name, "fast"),
+                               n_splits=n_splits, parts=getattr(metric, "parts", ()))
+
+
+def cross_rows(name: str, test: Database, device: str) -> Iterator[dict]:
     """Yields the agreement of one system on a database, trained on each other one or on its official training part."""
     opinions = quality(test, test.index["mos"].to_numpy(float))
     if name in NETWORKS:
-        yield from cross_rows_of_network(name, test, opinions)
+        yield from cross_rows_of_network(name, test, opinions, device)
         return
     if name not in REGRESSED:
         yield {"trained_on": METRICS[name].configuration, **agreement(cached_scores(name, test), opinions)}
         return
     metric = create_metric(name, parameters="untrained")
+    recipe, widths = find_recipe(name, "fast"), getattr(metric, "parts", ())
     for learned in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
         arrays, _ = fit_regressor(cached_features(metric, learned.image_paths), opinion_targets(learned),
-                                  learned.index["content"], find_recipe(name, "fast"))
+                                  learned.index["content"], recipe, parts=widths)
         scores = -predict(arrays, cached_features(metric, test.image_paths))
         yield {"trained_on": f"{learned.name} ({len(learned.index)} photos)", **agreement(scores, opinions)}
     if test.index["split"].notna().all():
         parts, features = official_split(test.index["split"]), cached_features(metric, test.image_paths)
         learned, tested = parts["train"], parts["test"]
         arrays, _ = fit_regressor(features[learned], opinion_targets(test)[learned], test.index["content"].iloc[learned],
-                                  find_recipe(name, "fast"))
+                                  recipe, parts=widths)
         yield {"trained_on": f"official training part ({len(learned)} photos)",
                **agreement(-predict(arrays, features[tested]), opinions[tested])}
 
 
-def cross_rows_of_network(name: str, test: Database, opinions: np.ndarray) -> Iterator[dict]:
+def cross_rows_of_network(name: str, test: Database, opinions: np.ndarray, device: str) -> Iterator[dict]:
     """Yields what :func:`cross_rows` does for the trainings of a network that are finished."""
     for learned in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
         if runs := finished_runs(name, learned):
             scores, seen = network_scores(name, NETWORKS[name], learned, median_run(runs), test)
             yield {"trained_on": f"{learned.name} ({seen} images)", **agreement(scores, opinions)}
     if test.index["split"].notna().all():
-        seen, report = (split_parts(test, 0) == "train").sum(), train_network(name, NETWORKS[name], test, None)[1]
+        seen, report = (split_parts(test, 0) == "train").sum(), train_network(name, NETWORKS[name], test, None, device)[1]
         yield {"trained_on": f"official training part ({seen} photos)", **report}
 
 
@@ -122,17 +130,18 @@ def main() -> None:
     parser.add_argument("system", nargs="*", default=[*FIXED, *REGRESSED, *NETWORKS])
     parser.add_argument("--database", nargs="+", default=list(DATABASES), choices=DATABASES)
     parser.add_argument("--splits", type=int, default=5, help="of the networks")
+    parser.add_argument("--device", default="cpu", help="where networks are trained that are not yet, such as cuda")
     arguments = parser.parse_args()
     facts = {"seed": 0, "torch": torch.__version__, "device": "cpu", "date": date.today().isoformat()}
     for name, database in itertools.product(arguments.system, map(load_database, arguments.database)):
         about = {"system": name, "database": database.name, "images": len(database.index)}
         about_run = facts | {"index_sha256": hash_file(index_folder(database.name) / "index.csv")[:16]}
-        splits = split_rows(name, database, arguments.splits) if database.name in SPLIT_DATABASES else ()
-        if rows := [about | {"split": k} | row | about_run for k, row in enumerate(splits)]:
+        splits = split_rows(name, database, arguments.splits, arguments.device) if database.name in SPLIT_DATABASES else ()
+        if rows := [about | {"split": k} | about_run | row for k, row in enumerate(splits)]:
             table = replace_rows(RESULTS / "splits" / "no_reference.csv", pd.DataFrame(rows), key=KEY, order=ORDER)
             summary(table).to_csv(RESULTS / "no_reference_summary.csv", index=False, float_format="%.4f")
             print(name, database.name, round(pd.DataFrame(rows)["srocc"].median(), 3), flush=True)
-        if rows := [about | row | about_run for row in cross_rows(name, database)]:
+        if rows := [about | about_run | row for row in cross_rows(name, database, arguments.device)]:
             replace_rows(RESULTS / "no_reference_cross.csv", pd.DataFrame(rows), key=KEY, order=ORDER)
 
 

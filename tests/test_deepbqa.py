@@ -73,6 +73,14 @@ def test_sensitivity_starts_at_1_everywhere_and_can_learn():
     assert all((value != before[name]).any() for name, value in model.named_parameters())
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_middling_error_starts_with_a_middling_score(seed):
+    torch.manual_seed(seed)
+    score = DeepBQA(parameters="random", width=SMALL).score
+    assert score(torch.full((1, 1, 2, 2), 0.5)).item() == pytest.approx(0.5, abs=1e-6)
+    assert score(torch.zeros(1, 1, 2, 2)).item() != score(torch.ones(1, 1, 2, 2)).item()
+
+
 @pytest.mark.parametrize("tv_weight", [0, 1e-4, 1e-3, 1e-2, 1e-1])
 def test_the_loss_is_that_of_the_slides(tv_weight):
     """w_subj (f(mu_p) - S)^2 + w_TV TV(s), for each weight of their study."""

@@ -13,6 +13,7 @@ from iqa_lab.evaluation.significance import (
     beats_matrix,
     benjamini_hochberg,
     correct_matrix,
+    corrected_resampled_interval,
     corrected_resampled_t,
     f_tests,
     friedman,
@@ -91,6 +92,16 @@ def test_without_overlap_the_corrected_t_is_the_plain_one():
         corrected_resampled_t([0.1], test_to_train=.25)
     with pytest.raises(ValueError, match="positive ratio"):
         corrected_resampled_t([0.1, 0.2], test_to_train=0)
+
+
+def test_the_corrected_interval_holds_zero_where_the_test_finds_nothing():
+    d = np.random.default_rng(0).normal(0.3, 1, size=(200, 6))
+    low, high = corrected_resampled_interval(d, test_to_train=.25)
+    found = corrected_resampled_t(d, test_to_train=.25).p_value < .05
+    np.testing.assert_array_equal(found, (low > 0) | (high < 0))
+    assert 0 < found.mean() < 1 and (low + high) / 2 == pytest.approx(d.mean(1))
+    plain = stats.ttest_1samp(d[0], 0).confidence_interval(0.9)
+    assert corrected_resampled_interval(d[0], test_to_train=1e-12, alpha=0.1) == pytest.approx(tuple(plain))
 
 
 def test_over_splits_of_one_database_the_plain_t_finds_far_too_much_and_the_corrected_one_does_not():

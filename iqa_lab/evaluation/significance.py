@@ -121,6 +121,30 @@ def corrected_resampled_t(differences: ArrayLike, *, test_to_train: float) -> Ou
     Raises:
         ValueError: fewer than 2 splits, NaN, or a ratio that is not positive.
     """
+    mean, deviation, k = _resampled_mean(differences, test_to_train)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(mean == 0, 0.0, mean / deviation)  # infinite where all differences are the same
+    return Outcome(t, 2 * stats.t.sf(np.abs(t), k - 1))
+
+
+def corrected_resampled_interval(differences: ArrayLike, *, test_to_train: float,
+                                 alpha: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both ends of the interval of the mean difference that belongs to :func:`corrected_resampled_t`.
+
+    Args:
+        differences, test_to_train: as there.
+        alpha: 1 minus the confidence.
+
+    Raises:
+        ValueError: as there.
+    """
+    mean, deviation, k = _resampled_mean(differences, test_to_train)
+    half = stats.t.isf(alpha / 2, k - 1) * deviation
+    return mean - half, mean + half
+
+
+def _resampled_mean(differences: ArrayLike, test_to_train: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns the mean over the last axis, its standard deviation with Nadeau and Bengio's correction, and the splits."""
     d = np.asarray(differences, dtype=float)
     if d.ndim == 0 or d.shape[-1] < 2 or not np.isfinite(d).all():
         raise ValueError(f"Expected finite differences for at least 2 splits, got shape {d.shape}.")
@@ -128,10 +152,7 @@ def corrected_resampled_t(differences: ArrayLike, *, test_to_train: float) -> Ou
         raise ValueError(f"Expected a positive ratio of test to training images, got {test_to_train:g}; 0.25 for "
                          "80/20 splits.")
     k = d.shape[-1]
-    mean, deviation = d.mean(axis=-1), np.sqrt((1 / k + test_to_train) * d.var(axis=-1, ddof=1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(mean == 0, 0.0, mean / deviation)  # infinite where all differences are the same
-    return Outcome(t, 2 * stats.t.sf(np.abs(t), k - 1))
+    return d.mean(axis=-1), np.sqrt((1 / k + test_to_train) * d.var(axis=-1, ddof=1)), k
 
 
 def friedman(criteria: ArrayLike, *, alpha: float = ALPHA) -> Friedman:

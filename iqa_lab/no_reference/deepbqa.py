@@ -7,7 +7,8 @@ Deviations: (1) The layers of both networks are figures in the slides that canno
     behind the mean, the ReLU of the sensitivity, beta = 3 and w_subj = 1000 are DeepQA's; but nothing stands behind the
     last layer, so that no network starts dead. (2) w_TV = 0.01 by default, the best of the slides' study on LIVE (0,
     0.0001, 0.001, 0.01, 0.1); their page of formulas says 0.001. (3) Sensitivity starts at 1 everywhere, as in
-    ``deepqa.py``; other first weights are He's. (4) Low frequencies, alpha and shrinking as in ``diqa.py``, and the same
+    ``deepqa.py``, and the score of a middling error at 0.5: else the first steps move all scores at once, and may leave no
+    place sensitive; other first weights are He's. (4) Low frequencies, alpha and shrinking as in ``diqa.py``, and the same
     ``width``.
 Chapter: 27
 """
@@ -29,6 +30,7 @@ from iqa_lab.images import check_images, few_at_a_time
 from iqa_lab.no_reference.diqa import (ALPHA, CONVOLUTIONS, MINIMUM_SIDE, PATCH, average_reliability, create_trunk,
                                        initialise, split_frequencies, weighted_error)
 
+START = 0.5  # of a mean perceptual error, and the score that it gets before training
 W_TV = 1e-2  # weight of the total variation
 HIDDEN = 4  # of the two layers behind the mean perceptual error
 NO_NETWORK = ("Expected parameters of DeepBQA, found none: its authors published no trained network. Train one with "
@@ -66,6 +68,7 @@ class DeepBQA(nn.Module):
             initialise(self)
             nn.init.zeros_(self.sensitivity.map.weight)
             nn.init.ones_(self.sensitivity.map.bias)
+            start_in_the_middle(self)
         else:
             path = find_weights(parameters)
             load_strictly(self, read_state(path), path)
@@ -134,6 +137,12 @@ class DeepBQA(nn.Module):
         untrained = " (UNTRAINED: random weights)" if self.untrained else ""
         return (f"parameters={Path(self.parameters_name).name!r}{untrained}, tv_weight={self.tv_weight:g}, "
                 f"alpha={self.alpha:g}, width={self.width:g}")
+
+
+@torch.no_grad()
+def start_in_the_middle(network: DeepBQA) -> None:
+    """Moves the scores so that those of the first step lie among the targets, which are 0 to 1."""
+    network.quality.fc2.bias.add_(START - network.quality(torch.full((1, 1), START))[0])
 
 
 def create_map_network(width: float) -> nn.Sequential:
