@@ -297,7 +297,7 @@ def without_downloads() -> Iterator[None]:
 
 def opinions(images: torch.Tensor) -> torch.Tensor:
     """Returns a made-up opinion score for each image, shape (N,)."""
-    return torch.linspace(0.2, 0.8, len(images), device=images.device)
+    return torch.linspace(0.2, 0.8, len(images), dtype=images.dtype, device=images.device)
 
 
 def ratings(images: torch.Tensor) -> torch.Tensor:

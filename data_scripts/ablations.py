@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from iqa_lab import create_metric, load_database
-from iqa_lab.data_scripts.network_runs import NETWORKS, Variant, train_network
+from iqa_lab.data_scripts.network_runs import NETWORKS, Variant, network_row
 from iqa_lab.data_scripts.no_reference_splits import regressor_rows
 from iqa_lab.data_scripts.result_rows import RESULTS, replace_rows
 from iqa_lab.evaluation.significance import corrected_resampled_interval
@@ -100,14 +100,14 @@ def split_rows(ablation: Ablation, label: str, n_splits: int, device: str) -> It
     """Yields the agreement of a variant on the test part of each split."""
     database, variant = load_database(ablation.database), ablation.variants[label]
     if isinstance(variant, Variant):
-        yield from (train_network(folder_name(label, variant), variant, database, k, device)[1] for k in range(n_splits))
+        yield from (network_row(folder_name(label, variant), variant, database, k, device) for k in range(n_splits))
     else:
         metric = create_metric(ablation.system, parameters="untrained", **variant)
         yield from regressor_rows(metric, ablation.system, database, n_splits)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the median of each variant, and its mean difference to the first one with the interval and p value."""
+    """Returns the median of each variant, and its mean difference to the first one with the interval."""
     rows = []
     for name, part in table.groupby("ablation", sort=False):
         first = next(iter(ABLATIONS[name].variants))
@@ -115,10 +115,10 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         for variant, values in part.groupby("variant", sort=False):
             row = {"ablation": name, "system": ABLATIONS[name].system, "database": ABLATIONS[name].database,
                    "variant": variant, "splits": len(values), "srocc": values["srocc"].median()}
-            if variant != first:
-                differences = (of_split[variant] - of_split[first]).dropna().to_numpy()
-                low, high = corrected_resampled_interval(differences, test_to_train=0.25)
-                row |= {"difference": differences.mean(), "difference_low": low, "difference_high": high}
+            differences = (of_split[variant] - of_split[first]).dropna().to_numpy()
+            low, high = corrected_resampled_interval(differences, test_to_train=0.25)
+            found = {"difference": differences.mean(), "difference_low": low, "difference_high": high}
+            row |= found if variant != first else dict.fromkeys(found)
             row |= {f"{name}_median": values[name].median() for name in ("test_srocc_if_chosen_on_test", "minutes")}
             rows.append(row | values.iloc[0][["device", "torch", "date", "index_sha256"]].to_dict())
     return pd.DataFrame(rows)

@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -57,6 +57,11 @@ NETWORKS = {name: Variant(name) for name in (
     name: Variant(name, two_stages=True) for name in ("biecon", "diqa", "deepbqa", "meon")}
 
 
+#: What a row of the tables says of a run.
+ROW = ("n", "srocc", "krocc", "plcc", "rmse", "mapping", "best_epoch", "test_srocc_if_chosen_on_test", "minutes", "device",
+       "torch", "date")
+
+
 def train_network(name: str, variant: Variant, database: Database, k: int | None,
                   device: str = "cpu") -> tuple[nn.Module, dict]:
     """Returns a network trained on split k, or on the release's own split, and its agreement on the test part.
@@ -69,16 +74,41 @@ def train_network(name: str, variant: Variant, database: Database, k: int | None
         device: where it is trained, if it is not yet.
     """
     parts, folder = (split_parts(database, 0) if k is None else numbered_parts(database, k)), run_folder(name, database, k)
-    recipe, start = find_recipe(variant.system, variant.mode), first_stage(variant.system) if variant.two_stages else None
-    options = recipe.options | types_of(variant.system, database) | (options_of(start) if start else {}) | variant.options
-    recipe = replace(recipe, seed=k or 0, options=options, **variant.changes)
+    recipe, start = recipe_of(variant, database, k), first_stage(variant.system) if variant.two_stages else None
     torch.manual_seed(recipe.seed)
     network = new_network(variant.system, recipe, device, start=start)
-    report = timed_training(network, database, recipe, folder, parts=parts)
+    timed_training(network, database, recipe, folder, parts=parts)
     network.name, network.kind, network.higher_is_better = name, "NR", database.facts.higher_is_better
-    kept = ("n", "srocc", "krocc", "plcc", "rmse", "mapping", "best_epoch", "test_srocc_if_chosen_on_test",
-            "minutes", "device", "torch", "date")
-    return network, {key: report[key] for key in kept}
+    return network, read_row(folder)
+
+
+def network_row(name: str, variant: Variant, database: Database, k: int | None, device: str = "cpu") -> dict:
+    """Returns the agreement of a network on the test part; it is trained if no finished run of the same recipe is there.
+
+    Args:
+        name, variant, database, k, device: as :func:`train_network`.
+    """
+    folder = run_folder(name, database, k)
+    if (folder / "cost.json").is_file():
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        recipe = json.loads(json.dumps(asdict(recipe_of(variant, database, k))))  # tuples are lists in the file
+        if config["recipe"] == recipe and config["index_sha256"] == index_hash(database):
+            return read_row(folder)
+    return train_network(name, variant, database, k, device)[1]
+
+
+def recipe_of(variant: Variant, database: Database, k: int | None) -> Recipe:
+    """Returns what a variant is trained with on split k of a database, or on the release's own."""
+    recipe = find_recipe(variant.system, variant.mode)
+    begun = options_of(first_stage(variant.system)) if variant.two_stages else {}
+    options = recipe.options | types_of(variant.system, database) | begun | variant.options
+    return replace(recipe, seed=k or 0, options=options, **variant.changes)
+
+
+def read_row(folder: Path) -> dict:
+    """Returns what the tables say of a finished run."""
+    files = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("report", "cost")]
+    return {key: (files[0] | files[1])[key] for key in ROW}
 
 
 def timed_training(network: nn.Module, database: Database, recipe: Recipe, folder: Path, *,

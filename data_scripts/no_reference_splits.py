@@ -1,16 +1,16 @@
 """Trains and tests the no-reference systems over content-disjoint splits of the databases that are here.
 
 ``python -m iqa_lab.data_scripts.no_reference_splits [SYSTEM ...] [--database NAME ...] [--splits N]
-[--device cuda]``, run in the folder of
-the project after ``iqa-lab data prepare`` of livec, biq2021, srij and tid2013, writes
+[--device cuda] [--live-blur FOLDER]``, run in the
+folder of the project after ``iqa-lab data prepare`` of livec, biq2021, srij and tid2013, writes
 
 - results/splits/no_reference.csv: agreement on the test part of each 80 : 20 split. A system with a regressor is trained
   on the other 80 % (recipe "fast", its parameter search inside them). So is a network, which keeps a fifth of their
   contents to choose its epoch; only the first N splits. The others have seen none of the images.
 - results/no_reference_summary.csv: median and quartiles over the splits, and published medians on the whole databases.
 - results/no_reference_cross.csv: trained on one database, tested on all images of another, and the release's own split
-  of BIQ2021. Of a network trained on several splits it is that of the split with the median SROCC. TID2013 stands here
-  alone: the images that are here show one content, so that no content-disjoint split of them exists.
+  of BIQ2021. Of a network trained on several splits it is that of the split with the median SROCC. TID2013 and LIVE blur
+  stand here alone: the images of the one that are here show one content, and of the other there are few.
 
 Trainings of networks are kept in the cache, and resumed.
 """
@@ -21,6 +21,7 @@ import argparse
 import itertools
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,20 +29,21 @@ import torch
 from torch import nn
 
 from iqa_lab import METRICS, create_metric, load_database
-from iqa_lab.data_scripts.network_runs import NETWORKS, finished_runs, median_run, network_scores, train_network
+from iqa_lab.data_scripts.deep_full_reference import live_blur
+from iqa_lab.data_scripts.network_runs import NETWORKS, finished_runs, median_run, network_row, network_scores
 from iqa_lab.data_scripts.result_rows import RESULTS, replace_rows
-from iqa_lab.databases import Database, index_folder, quality
-from iqa_lab.downloads import hash_file
+from iqa_lab.databases import Database, quality
 from iqa_lab.evaluation.protocols import agreement
 from iqa_lab.evaluation.splits import content_splits, official_split
 from iqa_lab.reproduction.published import find_table
 from iqa_lab.training.features import cached_features, cached_scores
 from iqa_lab.training.recipes import find_recipe
 from iqa_lab.training.regressors import fit_regressor, opinion_targets, predict, repeated_splits
-from iqa_lab.training.runs import split_parts
+from iqa_lab.training.runs import index_hash, split_parts
 
-SPLIT_DATABASES = ("livec", "biq2021", "srij")
-DATABASES = (*SPLIT_DATABASES, "tid2013")
+PHOTOS = ("livec", "biq2021")  # what networks are tested elsewhere after
+SPLIT_DATABASES = (*PHOTOS, "srij")
+DATABASES = (*SPLIT_DATABASES, "tid2013", "live_blur")
 REGRESSED = ("brisque", "bliinds2", "gm_log", "cornia", "hosa", "pooled_efficientnet_lite0", "blinder_efficientnet_lite0",
              "deepbiq_efficientnet_lite0", "sfa_efficientnet_lite0")
 FIXED = ("piqe", "niqe", "niqe_live", "ilniqe", "ilniqe_authors", "brisque_live", "bliinds2_live", "gm_log_live",
@@ -58,7 +60,7 @@ SOURCE = f"{TABLE.source}: medians of 10 splits of the whole database"
 def split_rows(name: str, database: Database, n_splits: int, device: str) -> Iterator[dict]:
     """Yields the agreement of one system on the test part of each split; networks take the first ``n_splits``."""
     if name in NETWORKS:
-        yield from (train_network(name, NETWORKS[name], database, k, device)[1] for k in range(n_splits))
+        yield from (network_row(name, NETWORKS[name], database, k, device) for k in range(n_splits))
         return
     if name in REGRESSED:
         yield from regressor_rows(create_metric(name, parameters="untrained"), name, database, N_SPLITS)
@@ -99,14 +101,19 @@ def cross_rows(name: str, test: Database, device: str) -> Iterator[dict]:
                **agreement(-predict(arrays, features[tested]), opinions[tested])}
 
 
+def can_learn(name: str, database: Database) -> bool:
+    """Returns whether a database has what a network learns: for NIMA it must say how opinions spread."""
+    return not name.startswith("nima") or database.index["mos_std"].notna().all()
+
+
 def cross_rows_of_network(name: str, test: Database, opinions: np.ndarray, device: str) -> Iterator[dict]:
     """Yields what :func:`cross_rows` does for the trainings of a network that are finished."""
-    for learned in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
+    for learned in (load_database(other) for other in PHOTOS if other != test.name):
         if runs := finished_runs(name, learned):
             scores, seen = network_scores(name, NETWORKS[name], learned, median_run(runs), test)
             yield {"trained_on": f"{learned.name} ({seen} images)", **agreement(scores, opinions)}
-    if test.index["split"].notna().all():
-        seen, report = (split_parts(test, 0) == "train").sum(), train_network(name, NETWORKS[name], test, None, device)[1]
+    if test.index["split"].notna().all() and can_learn(name, test):
+        seen, report = (split_parts(test, 0) == "train").sum(), network_row(name, NETWORKS[name], test, None, device)
         yield {"trained_on": f"official training part ({seen} photos)", **report}
 
 
@@ -128,14 +135,17 @@ def main() -> None:
     """Runs the named systems on the named databases, or all, and puts their rows in the place of older ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("system", nargs="*", default=[*FIXED, *REGRESSED, *NETWORKS])
-    parser.add_argument("--database", nargs="+", default=list(DATABASES), choices=DATABASES)
+    parser.add_argument("--database", nargs="+", default=list(DATABASES[:-1]), choices=DATABASES[:-1])
     parser.add_argument("--splits", type=int, default=5, help="of the networks")
+    parser.add_argument("--live-blur", type=Path, help="with index_present.csv, refimgs/ and gblur/ of LIVE release 2")
     parser.add_argument("--device", default="cpu", help="where networks are trained that are not yet, such as cuda")
     arguments = parser.parse_args()
     facts = {"seed": 0, "torch": torch.__version__, "device": "cpu", "date": date.today().isoformat()}
-    for name, database in itertools.product(arguments.system, map(load_database, arguments.database)):
+    databases = [load_database(name) for name in arguments.database]
+    databases += [live_blur(arguments.live_blur)] if arguments.live_blur else []
+    for name, database in itertools.product(arguments.system, databases):
         about = {"system": name, "database": database.name, "images": len(database.index)}
-        about_run = facts | {"index_sha256": hash_file(index_folder(database.name) / "index.csv")[:16]}
+        about_run = facts | {"index_sha256": index_hash(database)[:16]}
         splits = split_rows(name, database, arguments.splits, arguments.device) if database.name in SPLIT_DATABASES else ()
         if rows := [about | {"split": k} | about_run | row for k, row in enumerate(splits)]:
             table = replace_rows(RESULTS / "splits" / "no_reference.csv", pd.DataFrame(rows), key=KEY, order=ORDER)

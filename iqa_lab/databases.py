@@ -160,7 +160,8 @@ def read_index(path: Path) -> pd.DataFrame:
 
 
 def _read_table(path: Path, columns: tuple[str, ...], text_columns: tuple[str, ...]) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype=dict.fromkeys(text_columns, str), encoding="utf-8")
+    # Not every version of pandas reads the last digit of a number as it was written, unless asked.
+    table = pd.read_csv(path, dtype=dict.fromkeys(text_columns, str), encoding="utf-8", float_precision="round_trip")
     if list(table.columns) != list(columns):
         raise ValueError(f"Expected the columns {', '.join(columns)} in {path}, got {', '.join(table.columns)}.")
     return table

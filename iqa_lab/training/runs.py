@@ -64,9 +64,20 @@ def name_parts(n: int, rows: dict[str, np.ndarray]) -> np.ndarray:
 
 def describe_run(model: nn.Module, database: Database, recipe: Recipe | RegressorRecipe) -> dict:
     """Returns what decides the result of a run, and what a reader of its numbers must know."""
-    return {"model": repr(model), "database": database.name, "score_kind": database.facts.score_kind,
+    return {"model": describe_model(model), "database": database.name, "score_kind": database.facts.score_kind,
             "n_images": len(database.index), "index_sha256": index_hash(database),
             "recipe": asdict(recipe), "torch": torch.__version__}
+
+
+def describe_model(model: nn.Module) -> list[str]:
+    """Returns the modules of this package that state options, with these, and the SHA-256 of names and shapes of the state.
+
+    PyTorch's own words for its modules are left out: another version of it has others.
+    """
+    own = [f"{name or 'model'}: {type(part).__name__}({part.extra_repr()})" for name, part in model.named_modules()
+           if type(part).__module__.startswith("iqa_lab") and "extra_repr" in vars(type(part))]
+    layout = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
+    return [*own, f"layout: {hashlib.sha256(repr(layout).encode()).hexdigest()}"]
 
 
 def index_hash(database: Database) -> str:
