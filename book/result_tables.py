@@ -20,6 +20,13 @@ RESULTS = {
         "First stages, without opinions",
         "Learning curves on photographs that were not learned from: the share of types or of pairs that is right (accuracy), or "
         "the loss with a minus."),
+    "scoring_cost": (
+        "What a score costs",
+        "Processor milliseconds of one thread for a photo of 512 x 384, and learned numbers (of networks and backbones)."),
+    "stress_tests": (
+        "D-, L- and P-test and gMAD, no reference",
+        "On the distortions of seven pristine photographs, without human scores: the pairs of P and the verdicts of gMAD are those of "
+        "MS-SSIM, GMSD and VIF, a proxy. Clear pairs are 40 percent of the images apart for all three."),
     "default_scorer": (
         "The default scorer", "What its parts bring, and what the size of a photo does to it."),
     "ablations": (

@@ -45,9 +45,9 @@ def full(system: str) -> dict[str, Variant]:
     return {"fast": NETWORKS[system], "full": replace(NETWORKS[system], mode="full")}
 
 
-def direct(system: str) -> dict[str, Variant]:
+def direct(system: str, **options: object) -> dict[str, Variant]:
     """Returns the training in two stages, and the second one from random weights."""
-    return {"two stages": NETWORKS[system], "second stage alone": Variant(system)}
+    return {"two stages": NETWORKS[system], "second stage alone": Variant(system, options=options)}
 
 
 ABLATIONS = {
@@ -75,7 +75,7 @@ ABLATIONS = {
         "weighted": NETWORKS["wadiqam_nr"], "plain mean": NETWORKS["diqam_nr"]}),
     "type and quality": Ablation("srij", "iqacnnpp", {
         "both tasks": NETWORKS["iqacnnpp"], "quality alone": Variant("iqacnnpp", options={"n_types": 0})}),
-    "types before qualities": Ablation("livec", "meon", direct("meon")),
+    "types before qualities": Ablation("livec", "meon", direct("meon", n_types=5)),
     "proxies before opinions (BIECON)": Ablation("livec", "biecon", direct("biecon")),
     "errors before opinions (DIQA)": Ablation("livec", "diqa", direct("diqa")),
     "errors before opinions (DeepBQA)": Ablation("livec", "deepbqa", direct("deepbqa")),

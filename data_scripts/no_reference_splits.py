@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -85,20 +86,22 @@ def cross_rows(name: str, test: Database, device: str) -> Iterator[dict]:
     if name not in REGRESSED:
         yield {"trained_on": METRICS[name].configuration, **agreement(cached_scores(name, test), opinions)}
         return
-    metric = create_metric(name, parameters="untrained")
-    recipe, widths = find_recipe(name, "fast"), getattr(metric, "parts", ())
     for learned in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
-        arrays, _ = fit_regressor(cached_features(metric, learned.image_paths), opinion_targets(learned),
-                                  learned.index["content"], recipe, parts=widths)
-        scores = -predict(arrays, cached_features(metric, test.image_paths))
-        yield {"trained_on": f"{learned.name} ({len(learned.index)} photos)", **agreement(scores, opinions)}
+        yield {"trained_on": f"{learned.name} ({len(learned.index)} photos)",
+               **agreement(regressor_scores(name, learned, test), opinions)}
     if test.index["split"].notna().all():
-        parts, features = official_split(test.index["split"]), cached_features(metric, test.image_paths)
-        learned, tested = parts["train"], parts["test"]
-        arrays, _ = fit_regressor(features[learned], opinion_targets(test)[learned], test.index["content"].iloc[learned],
-                                  recipe, parts=widths)
-        yield {"trained_on": f"official training part ({len(learned)} photos)",
-               **agreement(-predict(arrays, features[tested]), opinions[tested])}
+        parts = official_split(test.index["split"])
+        learned, tested = (replace(test, index=test.index.iloc[parts[part]]) for part in ("train", "test"))
+        yield {"trained_on": f"official training part ({len(learned.index)} photos)",
+               **agreement(regressor_scores(name, learned, tested), opinions[parts["test"]])}
+
+
+def regressor_scores(name: str, learned: Database, test: Database) -> np.ndarray:
+    """Returns the scores of a feature-based system that was fitted on all images of another database, higher is better."""
+    metric = create_metric(name, parameters="untrained")
+    arrays, _ = fit_regressor(cached_features(metric, learned.image_paths), opinion_targets(learned),
+                              learned.index["content"], find_recipe(name, "fast"), parts=getattr(metric, "parts", ()))
+    return -predict(arrays, cached_features(metric, test.image_paths))
 
 
 def can_learn(name: str, database: Database) -> bool:

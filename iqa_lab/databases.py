@@ -160,8 +160,9 @@ def read_index(path: Path) -> pd.DataFrame:
 
 
 def _read_table(path: Path, columns: tuple[str, ...], text_columns: tuple[str, ...]) -> pd.DataFrame:
-    # Not every version of pandas reads the last digit of a number as it was written, unless asked.
-    table = pd.read_csv(path, dtype=dict.fromkeys(text_columns, str), encoding="utf-8", float_precision="round_trip")
+    # Not every version of pandas reads the last digit of a number as it was written; Python does.
+    exact = dict.fromkeys([name for name in ("mos", "mos_std") if name in columns], lambda text: float(text or "nan"))
+    table = pd.read_csv(path, dtype=dict.fromkeys(text_columns, str), converters=exact, encoding="utf-8")
     if list(table.columns) != list(columns):
         raise ValueError(f"Expected the columns {', '.join(columns)} in {path}, got {', '.join(table.columns)}.")
     return table

@@ -14,8 +14,12 @@ from PIL import Image, UnidentifiedImageError
 
 #: A picture above this many pixels is refused: decoding it would take gigabytes (150 megapixels = 1.8 GB as float32).
 MAX_PIXELS = 150_000_000
-#: How many pixels :func:`few_at_a_time` puts into a part.
-PIXELS_AT_ONCE = 2**19
+#: How many pixels are worked on together on a CPU, whose cache then holds the maps: by metrics made by hand, and by
+#: networks, which have more maps (32 of them take 8 MB).
+PIXELS_AT_ONCE, NETWORK_PIXELS = 2**19, 2**16
+#: At least so many elsewhere: on a GPU the calls of a small part take longer than its work. 64 float32 maps take 1 GB; of
+#: the metrics made by hand DIIVINE takes the most, 5 GB in all, then MAD, 2.4 GB.
+PIXELS_ELSEWHERE = 2**22
 #: What a folder is searched for.
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".ppm", ".pgm"})
 
@@ -132,14 +136,32 @@ def check_values(image: torch.Tensor) -> None:
                          "divide 8-bit values by 255, and clamp what filtering has pushed outside.")
 
 
-def few_at_a_time(*batches: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
-    """Returns the batches (N, C, H, W), all of one shape, in parts of about ``PIXELS_AT_ONCE`` pixels.
+def few_at_a_time(*batches: torch.Tensor, pixels: int | None = None) -> list[tuple[torch.Tensor, ...]]:
+    """Returns the batches (N, C, H, W), all of one shape, in parts of as many images as :func:`number_at_once` says.
 
-    A part has at least one image. Maps that stay in the cache of a CPU are several times as fast as those of a large
-    batch, which go through memory.
+    Maps that stay in the cache of a CPU are several times as fast as those of a large batch, which go through memory.
+
+    Args:
+        batches: images, crops or patches.
+        pixels: of a part on a CPU; None for ``PIXELS_AT_ONCE``.
     """
-    height, width = batches[0].shape[2:]
-    return list(zip(*(batch.split(max(1, PIXELS_AT_ONCE // (height * width))) for batch in batches), strict=True))
+    size = batches[0].shape[2] * batches[0].shape[3]
+    number = number_at_once(size, batches[0].device, PIXELS_AT_ONCE if pixels is None else pixels)
+    return list(zip(*(batch.split(number) for batch in batches), strict=True))
+
+
+def number_at_once(size: int, device: torch.device, pixels: int) -> int:
+    """Returns how many images of so many pixels to work on together, at least one.
+
+    Args:
+        size: pixels of one image.
+        device: where the work is done.
+        pixels: of all of them on a CPU, at most; elsewhere ``PIXELS_ELSEWHERE``, if that is more.
+
+    >>> number_at_once(100, torch.device("cpu"), 350), number_at_once(100, torch.device("cuda"), 350)
+    (3, 41943)
+    """
+    return max(1, (pixels if device.type == "cpu" else max(pixels, PIXELS_ELSEWHERE)) // size)
 
 
 def find_images(path: str | Path) -> list[Path]:

@@ -72,7 +72,7 @@ def test_a_score_depends_neither_on_batch_nor_on_parts(small_images, monkeypatch
     with torch.no_grad():
         together = model(images)
         torch.testing.assert_close(torch.cat([model(image[None]) for image in images]), together, rtol=1e-4, atol=1e-5)
-        monkeypatch.setattr("iqa_lab.backbones.features.PIXELS_AT_ONCE", 2 * 60 * 60)
+        monkeypatch.setattr("iqa_lab.backbones.features.NETWORK_PIXELS", 2 * 60 * 60)
         torch.testing.assert_close(model(images), together, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(model(images[:, :1]), model(images[:, :1].expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
         assert model(images.double()).dtype == torch.float64

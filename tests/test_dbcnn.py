@@ -138,7 +138,7 @@ def test_a_score_depends_neither_on_batch_nor_parts(monkeypatch):
     model, images = network(), torch.rand(3, 3, 40, 50)
     together = model(images)
     torch.testing.assert_close(torch.cat([model(image[None]) for image in images]), together, rtol=1e-4, atol=1e-5)
-    monkeypatch.setattr("iqa_lab.backbones.features.PIXELS_AT_ONCE", 2 * 40 * 50)
+    monkeypatch.setattr("iqa_lab.backbones.features.NETWORK_PIXELS", 2 * 40 * 50)
     torch.testing.assert_close(model(images), together, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(model(images[:, :1]), model(images[:, :1].expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
     assert model(images.double()).dtype == torch.float64

@@ -139,7 +139,7 @@ def test_neither_batch_nor_chunks_matter(monkeypatch):
     batch, model = images(2, 3, 240, 500), network()
     together = model(batch)
     torch.testing.assert_close(torch.cat([model(image[None]) for image in batch]), together)
-    monkeypatch.setattr(eonss, "CHUNK", 4)
+    monkeypatch.setattr(eonss, "PIXELS", 4 * 235**2)
     torch.testing.assert_close(model(batch), together)
 
 

@@ -88,3 +88,16 @@ def test_find_images_is_sorted_recursive_and_says_when_there_are_none(tmp_path, 
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="found none"):
         find_images(tmp_path / "empty")
+
+
+def test_parts_have_few_pixels_on_a_cpu_and_many_elsewhere(monkeypatch):
+    first, second = torch.rand(7, 3, 10, 8), torch.rand(7, 1, 10, 8)
+    parts = images.few_at_a_time(first, second, pixels=3 * 80 + 79)
+    assert [len(part) for part, _ in parts] == [3, 3, 1] and all(len(a) == len(b) for a, b in parts)
+    assert all(torch.equal(torch.cat(part), whole) for part, whole in zip(zip(*parts), (first, second), strict=True))
+    assert [len(part) for part, in images.few_at_a_time(first, pixels=1)] == [1] * 7
+    monkeypatch.setattr(images, "PIXELS_AT_ONCE", 5 * 80)
+    assert [len(part) for part, in images.few_at_a_time(first)] == [5, 2]
+    monkeypatch.setattr(images, "PIXELS_ELSEWHERE", 6 * 80)
+    assert [len(part) for part, in images.few_at_a_time(first.to("meta"))] == [6, 1]
+    assert images.number_at_once(80, torch.device("cuda"), 7 * 80) == 7  # never fewer than on a CPU

@@ -149,7 +149,7 @@ def test_neither_batch_nor_chunks_matter(monkeypatch):
     model, image = network(), photos(3, 64, 96)
     together, logits = model(image), model.scores_and_logits(image)[1]
     torch.testing.assert_close(torch.cat([model(image[i:i + 1]) for i in range(3)]), together)
-    monkeypatch.setattr(iqacnnpp, "CHUNK", 5)
+    monkeypatch.setattr(iqacnnpp, "PIXELS", 5 * 32**2)
     torch.testing.assert_close(model(image), together)
     torch.testing.assert_close(model.scores_and_logits(image)[1], logits)
 

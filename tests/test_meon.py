@@ -193,7 +193,7 @@ def test_neither_batch_nor_chunks_matter(monkeypatch):
     batch, model = images(2, 3, 256, 400), network()
     together = model(batch)
     torch.testing.assert_close(torch.cat([model(image[None]) for image in batch]), together)
-    monkeypatch.setattr(meon, "CHUNK", 3)
+    monkeypatch.setattr(meon, "PIXELS", 3 * 256**2)
     torch.testing.assert_close(model(batch), together)
 
 

@@ -60,8 +60,8 @@ def metric(request, monkeypatch) -> torch.nn.Module:
 
 
 #: Networks whose official parameters are nowhere at hand.
-RANDOM_PARAMETERS = {"deepqa", "wadiqam_fr", "diqam_fr", "pieapp", "iqacnnpp", "two_stream", "wadiqam_nr", "diqam_nr", "meon",
-                     "dbcnn", "dbcnn_efficientnet_lite0", "hyperiqa", "hyperiqa_efficientnet_lite0", "biecon",
+RANDOM_PARAMETERS = {"deepqa", "wadiqam_fr", "diqam_fr", "pieapp", "two_stream", "wadiqam_nr", "diqam_nr",
+                     "dbcnn", "dbcnn_efficientnet_lite0", "hyperiqa", "biecon",
                      "diqa", "deepbqa", "nima", "nima_efficientnet_lite0", "pqr", "pqr_efficientnet_lite0", "dipiq",
                      "dipiq_brisque", "pooled_efficientnet_lite0", "blinder", "blinder_efficientnet_lite0", "deepbiq",
                      "deepbiq_efficientnet_lite0", "sfa", "sfa_efficientnet_lite0"}
@@ -102,7 +102,8 @@ def test_stronger_distortion_scores_worse(metric, photo, distortion):
 _CAMERA = "trained on camera photographs, where fine detail goes with high opinion scores; chapters 03, 04 and 12 show it"
 #: Systems that rank this photo wrongly, with the reason: a trained model knows only what its data made distinguishable.
 NOT_MONOTONE = {("brisque", "white_noise"): _CAMERA, ("cnniqa", "white_noise"): _CAMERA,
-                ("cnniqa", "gaussian_blur"): _CAMERA, ("cornia", "white_noise"): _CAMERA, ("gm_log", "gaussian_blur"): _CAMERA,
+                ("cnniqa", "gaussian_blur"): _CAMERA, ("iqacnnpp", "white_noise"): _CAMERA, ("meon", "white_noise"): _CAMERA,
+                ("cornia", "white_noise"): _CAMERA, ("gm_log", "gaussian_blur"): _CAMERA,
                 ("dbcnn_linear_efficientnet_lite0", "gaussian_blur"): "trained on camera photographs; its card says so"}
 
 NOT_A_DISTANCE = {"deepqa", "wadiqam_fr", "diqam_fr"}
@@ -191,7 +192,8 @@ def test_gray_images_are_accepted(metric, photo):
 def test_cuda_gives_the_cpu_score(metric, photo):
     image, reference = tensor(distort(photo, "jpeg", 3)), tensor(photo)
     expected = call(metric, image, reference)
-    score = call(metric.cuda(), image.cuda(), reference.cuda()).cpu()
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # else convolutions see 10 bits of a float32
+        score = call(metric.cuda(), image.cuda(), reference.cuda()).cpu()
     torch.testing.assert_close(score, expected, rtol=1e-4, atol=1e-4)
 
 

@@ -222,7 +222,7 @@ def test_neither_batch_nor_parts_matter(monkeypatch):
     image, model = photos(3, 64, 96), network(squeezed=False)
     together = model.distribution(image)
     torch.testing.assert_close(torch.cat([model.distribution(image[i:i + 1]) for i in range(3)]), together)
-    monkeypatch.setattr(nima, "PIXELS_AT_ONCE", {"cpu": 1})
+    monkeypatch.setattr(nima, "PIXELS", 1)
     torch.testing.assert_close(model.distribution(image), together)
     torch.testing.assert_close(model(image[:, :1]), model(image[:, :1].expand(-1, 3, -1, -1)))
 

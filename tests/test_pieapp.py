@@ -142,7 +142,7 @@ def test_neither_batch_nor_chunks_matter(monkeypatch):
     together = model(d, r)
     torch.testing.assert_close(torch.cat([model(d[i:i + 1], r[i:i + 1]) for i in range(3)]), together)
     assert torch.equal(together, model(d, r))
-    monkeypatch.setattr(pieapp, "CHUNK", 4)  # across the borders of images
+    monkeypatch.setattr(pieapp, "NETWORK_PIXELS", 4 * pieapp.PATCH**2)  # across the borders of images
     torch.testing.assert_close(model(d, r), together)
 
 

@@ -165,7 +165,7 @@ def test_neither_batch_nor_parts_matter(monkeypatch):
     image, model = photos(3, 64, 130), network()
     together = model(image)
     torch.testing.assert_close(torch.cat([model(image[i:i + 1]) for i in range(3)]), together)
-    monkeypatch.setattr(pqr, "PIXELS_AT_ONCE", {"cpu": 1})
+    monkeypatch.setattr(pqr, "PIXELS", 1)
     torch.testing.assert_close(model(image), together)
     torch.testing.assert_close(model(image[:, :1]), model(image[:, :1].expand(-1, 3, -1, -1)))
 

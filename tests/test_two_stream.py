@@ -175,7 +175,7 @@ def test_neither_batch_nor_chunks_matter(monkeypatch):
     model, image = network(), photos(3, 64, 96)
     together = model(image)
     torch.testing.assert_close(torch.cat([model(image[i:i + 1]) for i in range(3)]), together)
-    monkeypatch.setattr(two_stream, "CHUNK", 5)
+    monkeypatch.setattr(two_stream, "NETWORK_PIXELS", 5 * 32**2)
     torch.testing.assert_close(model(image), together)
 
 

@@ -165,7 +165,7 @@ def test_neither_batch_nor_chunks_matter(monkeypatch):
     model = network()
     together = model(d, r)
     torch.testing.assert_close(torch.cat([model(d[i:i + 1], r[i:i + 1]) for i in range(3)]), together)
-    monkeypatch.setattr(wadiqam_fr, "CHUNK", 5)
+    monkeypatch.setattr(wadiqam_fr, "NETWORK_PIXELS", 5 * 32**2)
     torch.testing.assert_close(model(d, r), together)
 
 

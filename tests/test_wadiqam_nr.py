@@ -160,7 +160,7 @@ def test_neither_batch_nor_chunks_matter(monkeypatch):
     image, model = photos(3, 64, 96), network()
     together = model(image)
     torch.testing.assert_close(torch.cat([model(image[i:i + 1]) for i in range(3)]), together)
-    monkeypatch.setattr(wadiqam_nr, "CHUNK", 5)
+    monkeypatch.setattr(wadiqam_nr, "NETWORK_PIXELS", 5 * 32**2)
     torch.testing.assert_close(model(image), together)
 
 

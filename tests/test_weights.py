@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from iqa_lab import METRICS, create_metric
+from iqa_lab import METRICS, create_metric, load_database, load_image
 from iqa_lab.backbones import weights
 from iqa_lab.cli import app
 from iqa_lab.embedded import SHIPPED
@@ -32,6 +33,22 @@ def test_every_shipped_file_has_its_hash_a_card_and_a_small_size():
     for file, row in shipped.items():
         assert hashlib.sha256((FOLDER / file).read_bytes()).hexdigest() == row.sha256
         assert re.search(rf"^## .*{re.escape(file)}[ ,]", cards, re.MULTILINE) and (FOLDER / file).stat().st_size < 5e6
+
+
+#: Scores of the shipped networks on the machine that trained them; they have seen neither photo, whose MOS are 6 and 89.
+GOLDEN = {"iqacnnpp": {"Images/671.JPG": 61.8697, "Images/781.JPG": 63.0999},
+          "meon": {"Images/671.JPG": 58.9483, "Images/781.JPG": 54.9284},
+          "hyperiqa_efficientnet_lite0": {"Images/671.JPG": 37.9732, "Images/781.JPG": 78.9199}}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_shipped_network_gives_the_same_scores_everywhere(name):
+    metric = create_metric(name)
+    assert "UNTRAINED" not in repr(metric) and metric.higher_is_better
+    for image, expected in GOLDEN[name].items():
+        with torch.no_grad():
+            score = metric(load_image(load_database("livec_mini").root / image)).item()
+        assert score == pytest.approx(expected, abs=0.1)  # decoders of JPEG may differ by a level here and there
 
 
 def test_every_row_says_what_a_reader_must_know():

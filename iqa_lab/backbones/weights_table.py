@@ -38,6 +38,8 @@ _LIVE_LICENCE = "free use with the notice of The University of Texas at Austin (
 _TRAINED = "this project, data_scripts/train_regressors.py"
 _LIVEC_LICENCE = "Apache-2.0; keep the notice of LIVE in the Wild (embedded/livec_mini)"
 _LIVEC = "387 photos of LIVE in the Wild with 100 - MOS; the 150 photos of livec_mini were held out"
+_TRAINED_NETWORK = "this project, data_scripts/train_shipped_networks.py"
+_LIVEC_MOS = "LIVE in the Wild photos with MOS; the 150 photos of livec_mini were held out"
 _CODEBOOKS = "this project, data_scripts/learn_codebooks.py"
 _KODAK = "24 photos of the Kodak Lossless True Color Image Suite and 600 distorted versions, no opinion scores"
 _IMAGENET = "ImageNet, 1.28 million photos with 1000 classes"
@@ -100,8 +102,17 @@ WEIGHTS: dict[str, Weights] = {
         "LIVE image quality database release 2, realigned DMOS, without some contents (bikes, house, monarch)", size=369268),
     "cnniqa_livec": Weights(
         "cnniqa_livec.pt", "32017bc30bcc0f36df973144ea36a82a333b1e566c01d7f26e36e97e7543c106",
-        "this project, data_scripts/train_cnniqa.py", _LIVEC_LICENCE,
-        "LIVE in the Wild photos with MOS; the 150 photos of livec_mini were held out"),
+        _TRAINED_NETWORK, _LIVEC_LICENCE, _LIVEC_MOS),
+    "iqacnnpp_livec": Weights(
+        "iqacnnpp_livec.pt", "fbe03dfd7031b6736f77ec58c18e5385123903a513aaa8a4a7dc35606e59d0ae",
+        _TRAINED_NETWORK, _LIVEC_LICENCE, _LIVEC_MOS),
+    "meon_livec": Weights(
+        "meon_livec.pt", "a94d6ba863f1f5aab67112007f4132810ae0182d114e3eb49c791a08c3604913", _TRAINED_NETWORK,
+        f"{_LIVEC_LICENCE}; photos of BSDS500, of its first stage, are offered for non-commercial research and education",
+        f"first 24 Kodak and 40 BSDS500 photos in 10 distortions, without opinion scores; then {_LIVEC_MOS}"),
+    "hyperiqa_efficientnet_lite0_livec": Weights(
+        "hyperiqa_efficientnet_lite0_livec.pt", "76cd4c2185eb087467427b5bf984bbecef7c53eed09d84b6f88bed1da21e53e9",
+        _TRAINED_NETWORK, _LIVEC_LICENCE, f"{_LIVEC_MOS}; the backbone, which is not in the file, on ImageNet"),
     "cnniqa_live": Weights(
         "cnniqa_live/CNNIQA-LIVE", "79cc404d0da3e76e51b6680c4d6edd7332399ba7ed8af3306bdd16e95c7bda7e",
         "github.com/lidq92/CNNIQA at fb36830f, models/CNNIQA-LIVE", "no licence stated by its author",

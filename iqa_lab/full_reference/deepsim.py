@@ -25,7 +25,7 @@ from torch import nn
 
 from iqa_lab.backbones.features import FeatureExtractor
 from iqa_lab.backbones.networks import VGG16_BLOCKS
-from iqa_lab.images import check_images
+from iqa_lab.images import PIXELS_AT_ONCE, check_images, number_at_once
 from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.filters import filter_separable, gaussian_kernel
 from iqa_lab.ops.resize import resize
@@ -35,7 +35,6 @@ SMALLEST_L = 1.0  # MSSIM.m: L = max(|x|, |y|, 1) over both maps; a map that is 
 WINDOW, SIGMA = 11, 1.5  # MSSIM.m: for maps of every size, with zeros beyond the border
 ALPHA = 0.5  # pooling.m: share of the standard deviation in 'FD'
 SIZE = 224  # ResizeFlag = 1: side of the network's input
-VALUES_AT_ONCE = 2**19  # maps compared at once: in the cache of a CPU they take a third of the time
 VGG16_MAPS = tuple(name for block, convolutions in enumerate(VGG16_BLOCKS, 1) for name in (
     *(f"{kind}{block}_{i}" for i in range(1, convolutions + 1) for kind in ("conv", "relu")), f"pool{block}"))
 SQUEEZENET_MAPS = ("conv1", "relu1", "pool1", "fire2", "fire3", "pool3", "fire4", "fire5", "pool5", "fire6", "fire7",
@@ -88,9 +87,9 @@ class DeepSim(nn.Module):
         """
         if x[0, 0].numel() == 1:
             x, y = (values.reshape(len(values), 1, -1, 1) for values in (x, y))
-        maps_at_once = max(1, VALUES_AT_ONCE // x[:, 0].numel())
+        few = number_at_once(x[:, 0].numel(), x.device, PIXELS_AT_ONCE)  # a third of the time on a CPU
         inside = torch.cat([pooled(similarity_map(*maps, self.L).flatten(2), self.inside)
-                            for maps in zip(x.split(maps_at_once, 1), y.split(maps_at_once, 1), strict=True)], 1)  # N, C
+                            for maps in zip(x.split(few, 1), y.split(few, 1), strict=True)], 1)  # N, C
         return inside[:, 0] if inside.shape[1] == 1 else pooled(inside, self.over_maps)
 
     def extra_repr(self) -> str:

@@ -25,7 +25,7 @@ from torch import nn
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.full_reference.wadiqam_fr import narrowed, weighted_mean
-from iqa_lab.images import check_images
+from iqa_lab.images import NETWORK_PIXELS, check_images, number_at_once
 
 PATCH = 64  # test_PieAPP_PT.py: patch_size
 DENSE, SPARSE = 6, 27  # test_PieAPP_PT.py: strides of the two ways of sampling; dense is the authors' default
@@ -34,7 +34,6 @@ TAPS = (3, 5, 7, 9, 11)  # convolutions whose maps are features
 HIDDEN = 512  # of the fully connected layers
 SIGMOID = 0.01  # "the sigmoid coefficient" of the patch errors
 EPSILON = 1e-6  # added to the patch weights
-CHUNK = 16  # pairs of patches at once: maps and features of 65 MB
 
 Features = tuple[torch.Tensor, torch.Tensor]
 
@@ -101,7 +100,8 @@ class PieAPP(nn.Module):
         grids = [grid_patches(image, self.stride) for image in (distorted, reference)]
         shape = grids[0].shape[:3]
         parts = []
-        for chosen in torch.arange(shape.numel(), device=distorted.device).split(CHUNK):
+        few = number_at_once(2 * PATCH**2, distorted.device, 2 * NETWORK_PIXELS)  # 16 pairs on a CPU: 65 MB
+        for chosen in torch.arange(shape.numel(), device=distorted.device).split(few):
             place = torch.unravel_index(chosen, shape)
             parts.append(self.errors_and_weights(*self.features_of(*(grid[place] for grid in grids))))
         errors, weights = (torch.cat(part).view(len(distorted), -1) for part in zip(*parts, strict=True))

@@ -27,14 +27,13 @@ from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images
+from iqa_lab.images import NETWORK_PIXELS, check_images, few_at_a_time
 
 PATCH = 32  # Section III-A: side of a patch; evaluate.py: the stride of the grid as well
 PEAK = 255.0  # evaluate.py: 8-bit values go in as they are
 CHANNELS = (32, 64, 128, 256, 512)  # fr_model.py: two convolutions each, then max pooling
 HIDDEN = 512  # of the fully connected layers
 EPSILON = 1e-6  # fr_model.py: under the weight of a patch
-CHUNK = 64  # pairs of patches scored at once: the first maps take 17 MB
 #: How the features d of the distorted and r of the reference patch are put together.
 FUSIONS = {"official": lambda d, r: (d - r, d, r), "pyiqa": lambda d, r: (r, d, d - r)}
 #: The layer's name here -> in the authors' files, lidq92's (where it differs), pyiqa's.
@@ -114,8 +113,8 @@ class WaDIQaMFR(nn.Module):
                 the last whole patch is not looked at.
         """
         check_images(distorted, reference, minimum_side=PATCH)
-        pairs = zip(*(grid_patches(image).flatten(0, 1).split(CHUNK) for image in (distorted, reference)), strict=True)
-        parts = [self.patch_scores_and_weights(*pair) for pair in pairs]
+        patches = (grid_patches(image).flatten(0, 1) for image in (distorted, reference))
+        parts = [self.patch_scores_and_weights(*pair) for pair in few_at_a_time(*patches, pixels=NETWORK_PIXELS)]
         scores, weights = (torch.cat(part).view(len(distorted), -1) for part in zip(*parts, strict=True))
         return weighted_mean(scores, weights)
 

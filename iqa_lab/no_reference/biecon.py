@@ -26,7 +26,7 @@ from iqa_lab.backbones.checkpoints import load_strictly, read_state
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.full_reference.ssim import WINDOW, ssim_map
 from iqa_lab.full_reference.wadiqam_fr import narrowed
-from iqa_lab.images import check_images
+from iqa_lab.images import NETWORK_PIXELS, check_images, few_at_a_time
 from iqa_lab.ops.color import rgb_to_luma, round_to_8_bits
 from iqa_lab.ops.elementwise import safe_sqrt
 from iqa_lab.ops.filters import filter_separable, pad
@@ -44,7 +44,6 @@ HEAD_HIDDEN = 128  # reg_loc and reg_mos
 FIRST_BIAS = 0.5  # b_init of the last layer of both: targets lie in [0, 1]
 WL_LOC, WL_MOS = 1e2, 1e2  # weights of the two losses
 POOLINGS = {"mean": 1, "mean and deviation": 2}  # numbers per feature
-CHUNK = 64  # patches looked at together: the first maps take 17 MB
 NO_NETWORK = ("Expected parameters of BIECON, found none: its authors published no trained network. Train one with "
               "iqa_lab.training.train and give its weights.pt, or ask for parameters='random'.")
 
@@ -107,7 +106,8 @@ class BIECON(nn.Module):
             patches: shape (N, P, C, 36, 36), RGB or gray in [0, 1]: 32 x 32 and the pixels around.
         """
         normalised = local_normalisation(255 * rgb_to_luma(patches.flatten(0, 1))).to(self.trunk.conv1.weight.dtype)
-        return torch.cat([self.trunk(chunk) for chunk in normalised.split(CHUNK)]).unflatten(0, patches.shape[:2])
+        features = [self.trunk(few) for few, in few_at_a_time(normalised, pixels=NETWORK_PIXELS)]
+        return torch.cat(features).unflatten(0, patches.shape[:2])
 
     def score(self, features: torch.Tensor) -> torch.Tensor:
         """Returns the score of each image, shape (N,), from the features (N, P, 128) of its patches."""

@@ -28,7 +28,7 @@ from scipy.io import loadmat
 from torch import nn
 
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images, few_at_a_time
+from iqa_lab.images import check_images, few_at_a_time, number_at_once
 from iqa_lab.no_reference.regression import UNTRAINED, load_regressor
 from iqa_lab.ops.blocks import block_dct
 from iqa_lab.ops.color import Luma, rgb_to_luma_matlab
@@ -53,7 +53,7 @@ LOWEST, HIGHEST, STEP = 1.0, 100.0, 0.5  # the scores that bliinds_prediction.m 
 SHIFT = 1.0  # ... and what it returns: the list of answers begins with 0, so each is one less than the score it tried
 GAUSSIAN = ("live_mu", "live_sigma_inv")  # of parameters_from_training.mat: all distortions together
 DECIMALS = 4  # with which bliinds_prediction.m has the numbers of the .mat file
-BLOCKS_AT_ONCE = 2**13  # their 25 coefficients take 1.6 MB and stay in the cache of a CPU
+BLOCKS_AT_ONCE = 2**13  # on a CPU: their 25 coefficients take 1.6 MB and stay in the cache
 
 
 class BLIINDS2(nn.Module):
@@ -154,7 +154,7 @@ def block_maps(x: torch.Tensor) -> torch.Tensor:
     """
     height, width = x.shape[2:]
     padded = F.pad(x, (BORDER, BORDER + -width % BLOCK, BORDER, BORDER + -height % BLOCK))
-    rows_at_once = max(1, BLOCKS_AT_ONCE // (len(x) * math.ceil(width / BLOCK)))
+    rows_at_once = number_at_once(len(x) * math.ceil(width / BLOCK), x.device, BLOCKS_AT_ONCE)
     strips = [padded[:, :, top:top + BLOCK * rows_at_once + 2 * BORDER]
               for top in range(0, height, BLOCK * rows_at_once)]
     return torch.cat([_strip_maps(strip) for strip in strips], -1)

@@ -33,7 +33,7 @@ from iqa_lab.no_reference.codebooks import (
 from iqa_lab.ops.color import rgb_to_luma_matlab
 
 N_PATCHES = 10000  # numPatch in the authors' code
-ROWS_AT_ONCE = 128  # patches multiplied with all codewords at once: 5 MB of responses stay in the cache
+ROWS_AT_ONCE = 128  # patches multiplied with all codewords at once on a CPU: 5 MB of responses stay in the cache
 
 
 class CORNIA(nn.Module):
@@ -109,7 +109,8 @@ def strongest_patches(patches: torch.Tensor, codewords: torch.Tensor) -> torch.T
         codewords: float32, shape (K, 49).
     """
     best, index, start = None, None, 0
-    for some in patches.split(max(1, ROWS_AT_ONCE // len(patches)), 1):
+    rows = ROWS_AT_ONCE if patches.device.type == "cpu" else PATCHES_AT_ONCE  # 0.7 GB of responses to 10,000 codewords
+    for some in patches.split(max(1, rows // len(patches)), 1):
         responses = some @ codewords.T  # N, some, K
         (high, highest), (low, lowest) = responses.max(1), responses.min(1)
         found, where = torch.cat((high, -low), 1), torch.cat((highest, lowest), 1) + start

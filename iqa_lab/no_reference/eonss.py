@@ -20,7 +20,7 @@ from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images
+from iqa_lab.images import check_images, few_at_a_time
 from iqa_lab.no_reference.meon import create_head, create_trunk, cut_patches  # MEON's network with one output
 from iqa_lab.ops.gdn import GDN, project
 
@@ -28,7 +28,7 @@ PATCH, STRIDE = 235, 128  # TestModel.py: side of a patch, and the step of the g
 MINIMUM_SIDE = (PATCH + 1) // 2  # of an image: below, the mirror image would be most of what is looked at
 HIDDEN = 256  # Network.py: of the fully connected layers
 BETA, GAMMA = 1e-2, 1.0  # Network.py: first values of the normalisation, every gamma_ij
-CHUNK = 32  # patches scored at once: the first maps take 14 MB
+PIXELS = 32 * PATCH**2  # of patches scored at once on a CPU: the first maps, of half the side, take 14 MB
 
 
 class EONSS(nn.Module):
@@ -75,7 +75,8 @@ class EONSS(nn.Module):
                 is not looked at.
         """
         check_images(image, minimum_side=MINIMUM_SIDE)
-        scores = torch.cat([self.patch_scores(chunk) for chunk in grid_patches(image).flatten(0, 1).split(CHUNK)])
+        patches = grid_patches(image).flatten(0, 1)
+        scores = torch.cat([self.patch_scores(few) for few, in few_at_a_time(patches, pixels=PIXELS)])
         return scores.view(len(image), -1).mean(1).to(image.dtype)
 
     def patch_scores(self, patches: torch.Tensor) -> torch.Tensor:

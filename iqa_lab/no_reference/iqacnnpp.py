@@ -25,8 +25,8 @@ from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images
-from iqa_lab.no_reference.cnniqa import PATCH, grid_patches, local_normalisation
+from iqa_lab.images import check_images, few_at_a_time
+from iqa_lab.no_reference.cnniqa import PATCH, PIXELS, grid_patches, local_normalisation
 from iqa_lab.ops.color import rgb_to_luma_pil
 
 N1, N2, KERNEL_SIDE = 8, 50, 3  # config.yaml: kernels of both convolutions, and their side
@@ -34,7 +34,6 @@ HIDDEN = (128, 512)  # config.yaml: n1_nodes, n2_nodes
 ALPHA_Q, ALPHA_D = 0.5, 0.5  # config.yaml: shares of quality and type in the loss
 LIVE_TYPES = 5  # JPEG 2000, JPEG, white noise, blur, fast fading
 UNKNOWN = -1  # in the place of a type
-CHUNK = 128  # patches scored at once: the first maps take 4 MB and stay in the cache
 NO_NETWORK = ("Expected parameters of IQA-CNN++, found none: no trained network is published. Train one with "
               "iqa_lab.training.train and give its weights.pt, or ask for parameters='random'.")
 
@@ -105,8 +104,8 @@ class IQACNNpp(nn.Module):
             image: as :meth:`forward`.
         """
         check_images(image, minimum_side=PATCH)
-        chunks = grid_patches(image).flatten(0, 1).split(CHUNK)
-        parts = zip(*(self.patch_outputs(chunk) for chunk in chunks), strict=True)
+        patches = grid_patches(image).flatten(0, 1)
+        parts = zip(*(self.patch_outputs(few) for few, in few_at_a_time(patches, pixels=PIXELS)), strict=True)
         scores, logits = (torch.cat(part).unflatten(0, (len(image), -1)) for part in parts)
         return scores, logits
 

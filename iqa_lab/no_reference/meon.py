@@ -27,7 +27,7 @@ from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images
+from iqa_lab.images import check_images, few_at_a_time
 from iqa_lab.no_reference.iqacnnpp import type_loss
 from iqa_lab.ops.filters import symmetric_index
 from iqa_lab.ops.gdn import BETA_MIN, GDN, project
@@ -39,7 +39,7 @@ CONVOLUTIONS = ((8, 5, 2, 2), (16, 5, 2, 2), (32, 5, 2, 2), (64, 3, 1, 0))  # ou
 HIDDEN_DISTORTION, HIDDEN_QUALITY = 128, 256  # of sub-network I and sub-network II
 TYPES = 5  # T: the demo's network knows four distortions and the pristine image
 LAMBDA = 1.0  # weight of the quality in the second stage
-CHUNK = 32  # patches scored at once: the first maps take 17 MB
+PIXELS = 32 * PATCH**2  # of patches scored at once on a CPU: the first maps, of half the side, take 17 MB
 OFFSET = 2.0**-18  # TensorFlow's gdn: of the square roots that it stores
 #: From the demo's variables to the names here.
 RENAMING = (("^conv", "trunk.conv"), ("^subtask1/", "distortion."), ("^subtask2/", "quality."), ("/weights$", ".weight"),
@@ -123,7 +123,8 @@ class MEON(nn.Module):
         Args:
             image: as :meth:`forward`.
         """
-        parts = [self.logits_and_qualities(chunk) for chunk in grid_patches(image).flatten(0, 1).split(CHUNK)]
+        patches = grid_patches(image).flatten(0, 1)
+        parts = [self.logits_and_qualities(few) for few, in few_at_a_time(patches, pixels=PIXELS)]
         logits, s = (torch.cat(part).unflatten(0, (len(image), -1)) for part in zip(*parts, strict=True))
         return logits.softmax(2), s
 

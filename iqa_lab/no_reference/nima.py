@@ -25,7 +25,7 @@ from iqa_lab.backbones.checkpoints import load_without, read_state
 from iqa_lab.backbones.features import FeatureExtractor, choose_trainable
 from iqa_lab.backbones.networks import find_backbone
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images
+from iqa_lab.images import NETWORK_PIXELS, check_images, few_at_a_time
 from iqa_lab.ops.elementwise import safe_power, safe_sqrt
 from iqa_lab.subjective.distributions import N_BINS
 
@@ -36,7 +36,7 @@ R_TRAINING, R_REPORTED = 2, 1  # r of the earth mover's distance: as the loss, a
 LAYERS = {"vgg16": "relu7", "alexnet": "relu7", "resnet50": "pool", "mobilenet": "pool", "efficientnet_lite0": "pool",
           "squeezenet": "fire9"}
 MINIMUM_SIDE = 32
-PIXELS_AT_ONCE = {"cpu": 2**18, "cuda": 2**22}  # a CPU's cache holds the maps of five squeezed images
+PIXELS = 4 * NETWORK_PIXELS  # looked at together on a CPU, whose cache holds the maps of five squeezed images
 NO_NETWORK = ("Expected parameters of NIMA, found none: its authors published no trained network. Train one with "
               "iqa_lab.training.train on distributions of ratings and give its weights.pt, or ask for parameters='random'.")
 
@@ -97,8 +97,8 @@ class NIMA(nn.Module):
         check_images(image, minimum_side=MINIMUM_SIDE)
         if self.squeezed:
             image = F.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
-        few = max(1, PIXELS_AT_ONCE[image.device.type] // (image.shape[2] * image.shape[3]))
-        return torch.cat([self.logits(part) for part in image.split(few)]).softmax(1).to(image.dtype)
+        logits = [self.logits(few) for few, in few_at_a_time(image, pixels=PIXELS)]
+        return torch.cat(logits).softmax(1).to(image.dtype)
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """Returns the logarithm of each bin's share but for a constant, (N, 10), of images as they are (N, C, H, W)."""

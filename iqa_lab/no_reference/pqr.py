@@ -34,7 +34,7 @@ from iqa_lab.backbones.checkpoints import load_strictly, load_without, read_stat
 from iqa_lab.backbones.features import FeatureExtractor, choose_trainable
 from iqa_lab.backbones.networks import IMAGENET_MEAN
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images
+from iqa_lab.images import NETWORK_PIXELS, check_images, number_at_once
 
 N_ANCHORS, BETA = 5, 64.0  # training_testing_CNNs.m
 CHANNELS, LAST_CHANNELS = (32, 64, 128, 256), 512  # NetIntial_S_CNN.m
@@ -45,7 +45,7 @@ S_CNN = "s_cnn"
 #: What the last layer sees of each network, and the side of the patches.
 LAYERS = {S_CNN: None, "alexnet": "relu7", "resnet50": "pool", "mobilenet": "pool", "efficientnet_lite0": "pool"}
 SIDE, PRETRAINED_SIDE = 64, 224
-PIXELS_AT_ONCE = {"cpu": 2**18, "cuda": 2**22}  # the maps of 64 small patches stay in the cache of a CPU
+PIXELS = 4 * NETWORK_PIXELS  # looked at together on a CPU, whose cache holds the maps of 64 small patches
 NO_NETWORK = ("Expected parameters of PQR, found none: its authors published no trained network. Train one with "
               "iqa_lab.training.train and give its weights.pt, or ask for parameters='random'.")
 
@@ -109,7 +109,7 @@ class PQR(nn.Module):
         height, width = (min(side, self.patch_size) for side in image.shape[2:])
         windows = image.unfold(2, height, STRIDE).unfold(3, width, STRIDE).permute(0, 2, 3, 1, 4, 5)  # a view
         places = torch.cartesian_prod(*(torch.arange(n, device=image.device) for n in windows.shape[:3]))
-        few = max(1, PIXELS_AT_ONCE[image.device.type] // (height * width))
+        few = number_at_once(height * width, image.device, PIXELS)
         found = [self.patch_vectors(windows[tuple(part.T)]) for part in places.split(few)]
         return torch.cat(found).view(len(image), -1, self.n_anchors).mean(1)
 

@@ -26,7 +26,7 @@ from torch import nn
 
 from iqa_lab.backbones.checkpoints import load_strictly, read_state
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.images import check_images
+from iqa_lab.images import NETWORK_PIXELS, check_images, number_at_once
 from iqa_lab.ops.color import rgb_to_luma
 from iqa_lab.ops.elementwise import safe_sqrt
 
@@ -36,7 +36,6 @@ LAYERS = ((32, 7), (64, 5), (128, 3), (256, 3), (9 * 24, 1))  # network.py: kern
 HIDDEN = 512  # network.py: both fully connected layers
 STREAMS = {"both": ("image", "gradient"), "image": ("image",), "gradient": ("gradient",)}
 CHANNELS = {"image": 3, "gradient": 1}
-CHUNK = 64  # patches scored at once: the first maps of a tower take 8 MB and stay in the cache
 NO_NETWORK = ("Expected parameters of Two-Stream, found none: no trained network is published. Train one with "
               "iqa_lab.training.train and give its weights.pt, or ask for parameters='random'.")
 
@@ -78,8 +77,9 @@ class TwoStream(nn.Module):
                 patch is not looked at, but for one pixel of its gradient.
         """
         check_images(image, minimum_side=PATCH)
-        patches = grid_patches(image)
-        scores = torch.cat([self.patch_scores(chunk) for chunk in patches.flatten(0, 1).split(CHUNK)])
+        patches = grid_patches(image).flatten(0, 1)
+        few = number_at_once(PATCH**2, image.device, NETWORK_PIXELS)
+        scores = torch.cat([self.patch_scores(part) for part in patches.split(few)])
         return scores.view(len(image), -1).mean(1)
 
     def patch_scores(self, patches: torch.Tensor) -> torch.Tensor:

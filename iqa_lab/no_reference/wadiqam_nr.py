@@ -27,9 +27,8 @@ from iqa_lab.backbones.checkpoints import load_strictly
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.full_reference.wadiqam_fr import (CHANNELS, CONVERSION, EPSILON, PATCH, PEAK, create_head, create_trunk,
                                                grid_patches, narrowed, own_names, read_parameters, start_even, weighted_mean)
-from iqa_lab.images import check_images
+from iqa_lab.images import NETWORK_PIXELS, check_images, few_at_a_time
 
-CHUNK = 64  # patches scored at once: the first maps take 8 MB and stay in the cache
 #: A fully connected layer in the files of the port lidq92/WaDIQaM -> in the authors'.
 PORT_NAMES = {"fc1q_nr": "fc1", "fc2q_nr": "fc2", "fc1w_nr": "fc1_a", "fc2w_nr": "fc2_a"}
 NO_NETWORK = ("Expected parameters of (Wa)DIQaM-NR, found none. The authors' networks are models/nr_live_weighted.model, "
@@ -109,8 +108,8 @@ class WaDIQaMNR(nn.Module):
             Scores on the scale of the opinion scores; weights above 0, 1 for DIQaM.
         """
         check_images(image, minimum_side=PATCH)
-        chunks = grid_patches(image).flatten(0, 1).split(CHUNK)
-        parts = zip(*(self.patch_scores_and_weights(chunk) for chunk in chunks), strict=True)
+        patches = few_at_a_time(grid_patches(image).flatten(0, 1), pixels=NETWORK_PIXELS)
+        parts = zip(*(self.patch_scores_and_weights(few) for few, in patches), strict=True)
         scores, weights = (torch.cat(part).view(-1, *(side // PATCH for side in image.shape[2:])) for part in parts)
         return scores, weights
 

@@ -93,9 +93,9 @@ NO_REFERENCE: dict[str, Metric] = {
     "cnniqa_live": _CNNIQA(partial(CNNIQA, parameters="cnniqa_live", C=255.0, drop_last_patches=True),
                            higher_is_better=False,
                            configuration="public port's weights, trained on LIVE release 2 DMOS (file not shipped)"),
-    "iqacnnpp": _LEARNED(IQACNNpp, paper="kang2015simultaneous", chapter="26",
-                         configuration="gray, 32x32 patches, quality and one of 5 distortion types; no trained network is "
-                                       "published"),
+    "iqacnnpp": _LEARNED(partial(IQACNNpp, parameters="iqacnnpp_livec", n_types=0), paper="kang2015simultaneous",
+                         chapter="26", configuration="gray, 32x32 patches, quality alone without types; trained by this "
+                                                     "project on LIVE in the Wild photos; MOS scale 0 to 100"),
     "two_stream": _LEARNED(TwoStream, paper="yan2019twostream", chapter="26",
                            configuration="reconstruction; RGB and Sobel magnitude, 32x32 patches; no trained network is "
                                          "published"),
@@ -103,8 +103,9 @@ NO_REFERENCE: dict[str, Metric] = {
                                                        "networks are not shipped"),
     "diqam_nr": _WADIQAM_NR(partial(WaDIQaMNR, weighted=False),
                             configuration="as wadiqam_nr, all patches count the same"),
-    "meon": _LEARNED(MEON, paper="ma2018meon", chapter="28",
-                     configuration="RGB 0 to 255, 256x256 patches of stride 128, p . s; the authors' network is not at hand"),
+    "meon": _LEARNED(partial(MEON, parameters="meon_livec", n_types=10), paper="ma2018meon", chapter="28",
+                     configuration="RGB 0 to 255, 256x256 patches of stride 128, p . s with 10 types; trained by this project "
+                                   "on distorted photos, then on LIVE in the Wild photos; MOS scale 0 to 100"),
     "eonss": _LEARNED(EONSS, paper="wang2019eonss", chapter="28",
                       configuration="RGB, 235x235 patches of stride 128; the authors' network, trained on synthetic scores "
                                     "(file not shipped)"),
@@ -117,8 +118,10 @@ NO_REFERENCE: dict[str, Metric] = {
                       "LIVE in the Wild photos; MOS scale 0 to 100: not the paper's network"),
     "hyperiqa": _HYPERIQA(HyperIQA, configuration="ResNet-50, grid of 25 crops of 224x224; the authors' network is not shipped"),
     "hyperiqa_efficientnet_lite0": _HYPERIQA(
-        partial(HyperIQA, backbone="efficientnet_lite0", layers=("block2", "block4", "block10", "block15"), crops_per_side=3),
-        configuration="as hyperiqa, with EfficientNet-Lite0 and 9 crops: not the paper's network"),
+        partial(HyperIQA, parameters="hyperiqa_efficientnet_lite0_livec", backbone="efficientnet_lite0",
+                layers=("block2", "block4", "block10", "block15"), crops_per_side=3),
+        configuration="as hyperiqa, with EfficientNet-Lite0 and 9 crops, all but the backbone trained by this project on LIVE "
+                      "in the Wild photos; MOS scale 0 to 100: not the paper's network"),
     "biecon": _LEARNED(BIECON, paper="kim2017biecon", chapter="27",
                        configuration="the authors' release, mean pooling; no trained network is published"),
     "diqa": _LEARNED(DIQA, paper="kim2019diqa", chapter="27",

@@ -12,11 +12,12 @@ from torch import nn
 
 from iqa_lab.databases import Database, load_ratings
 from iqa_lab.evaluation.criteria import srocc
+from iqa_lab.images import number_at_once
 from iqa_lab.subjective.distributions import maximum_entropy_distributions, rating_distributions
 from iqa_lab.training.decoded import decode
 from iqa_lab.training.recipes import Recipe
 
-SCORING_BATCH = 4  # whole images scored at once
+SCORING_BATCH = 4  # whole images scored at once on a CPU
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ def apply_to_images(function: Callable[..., torch.Tensor], model: nn.Module, ima
     device = next(model.parameters()).device
     model.eval()
     found = []
-    for _, group in groupby(range(len(images)), key=lambda i: images[i].shape):
+    for (_, height, width), group in groupby(range(len(images)), key=lambda i: images[i].shape):
         group = list(group)
-        for start in range(0, len(group), SCORING_BATCH):
-            batch = group[start:start + SCORING_BATCH]
+        step = number_at_once(height * width, device, SCORING_BATCH * height * width)
+        for start in range(0, len(group), step):
+            batch = group[start:start + step]
             sources = [images] if references is None else [images, references]
             found.append(function(*(torch.stack([source[i] for i in batch]).to(device).float() / 255 for source in sources)))
     return torch.cat(found).double().cpu().numpy()

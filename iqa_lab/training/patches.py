@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from iqa_lab.databases import Database
 from iqa_lab.evaluation.criteria import srocc
+from iqa_lab.images import number_at_once
 from iqa_lab.training.decoded import READERS, read_8_bit
 from iqa_lab.training.recipes import Recipe
 
-SCORING_BATCH = 128  # patches scored at once; more would leave the cache
+SCORING_BATCH = 128  # patches scored at once on a CPU; more would leave the cache
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ class PatchSet:
     @torch.no_grad()
     def scores(self, model: nn.Module) -> np.ndarray:
         """Returns the mean score of the patches of each image."""
-        device = next(model.parameters()).device
+        device, size = next(model.parameters()).device, self.patches[0, 0].numel()
         model.eval()
-        scores = torch.cat([model.patch_scores(chunk.to(device).float() / 255) for chunk in
-                            self.patches.split(SCORING_BATCH)]).double().cpu().numpy()
+        scores = torch.cat([model.patch_scores(few.to(device).float() / 255) for few in
+                            self.patches.split(number_at_once(size, device, SCORING_BATCH * size))]).double().cpu().numpy()
         return np.bincount(self.image, scores) / np.bincount(self.image)
 
 
