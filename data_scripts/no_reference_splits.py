@@ -89,7 +89,7 @@ def cross_rows(name: str, test: Database, device: str) -> Iterator[dict]:
     for learned in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
         yield {"trained_on": f"{learned.name} ({len(learned.index)} photos)",
                **agreement(regressor_scores(name, learned, test), opinions)}
-    if test.index["split"].notna().all():
+    if has_official_split(test):
         parts = official_split(test.index["split"])
         learned, tested = (replace(test, index=test.index.iloc[parts[part]]) for part in ("train", "test"))
         yield {"trained_on": f"official training part ({len(learned.index)} photos)",
@@ -104,6 +104,11 @@ def regressor_scores(name: str, learned: Database, test: Database) -> np.ndarray
     return -predict(arrays, cached_features(metric, test.image_paths))
 
 
+def has_official_split(database: Database) -> bool:
+    """Returns whether the release says which images are for training and which for tests."""
+    return "split" in database.index and database.index["split"].notna().all()
+
+
 def can_learn(name: str, database: Database) -> bool:
     """Returns whether a database has what a network learns: for NIMA it must say how opinions spread."""
     return not name.startswith("nima") or database.index["mos_std"].notna().all()
@@ -115,7 +120,7 @@ def cross_rows_of_network(name: str, test: Database, opinions: np.ndarray, devic
         if runs := finished_runs(name, learned):
             scores, seen = network_scores(name, NETWORKS[name], learned, median_run(runs), test)
             yield {"trained_on": f"{learned.name} ({seen} images)", **agreement(scores, opinions)}
-    if test.index["split"].notna().all() and can_learn(name, test):
+    if has_official_split(test) and can_learn(name, test):
         seen, report = (split_parts(test, 0) == "train").sum(), network_row(name, NETWORKS[name], test, None, device)
         yield {"trained_on": f"official training part ({seen} photos)", **report}
 

@@ -37,7 +37,7 @@ def test_every_shipped_file_has_its_hash_a_card_and_a_small_size():
 
 #: Scores of the shipped networks on the machine that trained them; they have seen neither photo, whose MOS are 6 and 89.
 GOLDEN = {"iqacnnpp": {"Images/671.JPG": 61.8697, "Images/781.JPG": 63.0999},
-          "meon": {"Images/671.JPG": 58.9483, "Images/781.JPG": 54.9284},
+          "meon": {"Images/671.JPG": 64.5666, "Images/781.JPG": 64.5679},
           "hyperiqa_efficientnet_lite0": {"Images/671.JPG": 37.9732, "Images/781.JPG": 78.9199}}
 
 

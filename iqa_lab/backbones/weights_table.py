@@ -107,9 +107,8 @@ WEIGHTS: dict[str, Weights] = {
         "iqacnnpp_livec.pt", "fbe03dfd7031b6736f77ec58c18e5385123903a513aaa8a4a7dc35606e59d0ae",
         _TRAINED_NETWORK, _LIVEC_LICENCE, _LIVEC_MOS),
     "meon_livec": Weights(
-        "meon_livec.pt", "a94d6ba863f1f5aab67112007f4132810ae0182d114e3eb49c791a08c3604913", _TRAINED_NETWORK,
-        f"{_LIVEC_LICENCE}; photos of BSDS500, of its first stage, are offered for non-commercial research and education",
-        f"first 24 Kodak and 40 BSDS500 photos in 10 distortions, without opinion scores; then {_LIVEC_MOS}"),
+        "meon_livec.pt", "cffaa634b85e8b1003fbc0c5b58a41144c1b9b3dd3652530b9acc968da334eda", _TRAINED_NETWORK, _LIVEC_LICENCE,
+        f"first 24 Kodak photos in 10 distortions, without opinion scores; then {_LIVEC_MOS}"),
     "hyperiqa_efficientnet_lite0_livec": Weights(
         "hyperiqa_efficientnet_lite0_livec.pt", "76cd4c2185eb087467427b5bf984bbecef7c53eed09d84b6f88bed1da21e53e9",
         _TRAINED_NETWORK, _LIVEC_LICENCE, f"{_LIVEC_MOS}; the backbone, which is not in the file, on ImageNet"),
