@@ -103,6 +103,7 @@ _CAMERA = "trained on camera photographs, where fine detail goes with high opini
 #: Systems that rank this photo wrongly, with the reason: a trained model knows only what its data made distinguishable.
 NOT_MONOTONE = {("brisque", "white_noise"): _CAMERA, ("cnniqa", "white_noise"): _CAMERA,
                 ("cnniqa", "gaussian_blur"): _CAMERA, ("iqacnnpp", "white_noise"): _CAMERA, ("meon", "white_noise"): _CAMERA,
+                ("meon", "jpeg"): _CAMERA,
                 ("cornia", "white_noise"): _CAMERA, ("gm_log", "gaussian_blur"): _CAMERA,
                 ("dbcnn_linear_efficientnet_lite0", "gaussian_blur"): "trained on camera photographs; its card says so"}
 
