@@ -1,6 +1,6 @@
 """Ablations of the no-reference networks: one thing changed at a time, on the same splits, with the same budget.
 
-``python -m iqa_lab.data_scripts.ablations [NAME ...] [--splits N] [--device cuda]``, run in the folder of the project after
+``python -m iqa_lab.data_scripts.ablations [--only NAME ...] [--splits N] [--device cuda]``, run in the folder of the project after
 ``iqa-lab data prepare`` of livec and srij, and after the first stages of ``network_runs``, writes
 
 - results/splits/ablations.csv: agreement on the test part of each 80 : 20 split, with the epoch chosen on validation.
@@ -127,17 +127,18 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     """Runs the named ablations, or all, and puts their rows in the place of older ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("ablation", nargs="*", default=list(ABLATIONS), choices=[*ABLATIONS, []])
+    parser.add_argument("--only", nargs="+", default=list(ABLATIONS), choices=ABLATIONS)
     parser.add_argument("--splits", type=int, default=N_SPLITS)
     parser.add_argument("--device", default="cpu", help="where networks are trained that are not yet, such as cuda")
     arguments = parser.parse_args()
     facts = {"seed": 0, "device": "cpu", "torch": torch.__version__, "date": date.today().isoformat()}
-    for name in arguments.ablation:
+    for name in arguments.only:
         ablation = ABLATIONS[name]
         about = facts | {"index_sha256": index_hash(load_database(ablation.database))[:16]}
         rows = [{"ablation": name, "variant": label, "split": k} | about | row for label in ablation.variants
                 for k, row in enumerate(split_rows(ablation, label, arguments.splits, arguments.device))]
-        table = replace_rows(RESULTS / "splits" / "ablations.csv", pd.DataFrame(rows), key=("ablation",), order=tuple(ABLATIONS))
+        file = RESULTS / "splits" / "ablations.csv"
+        table = replace_rows(file, pd.DataFrame(rows), key=("ablation",), order=tuple(ABLATIONS))
         summary(table).to_csv(RESULTS / "ablations.csv", index=False, float_format="%.4g")
         print(summary(table).query("ablation == @name").to_string(), flush=True)
 
