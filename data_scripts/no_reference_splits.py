@@ -31,7 +31,7 @@ from torch import nn
 
 from iqa_lab import METRICS, create_metric, load_database
 from iqa_lab.data_scripts.deep_full_reference import live_blur
-from iqa_lab.data_scripts.network_runs import NETWORKS, finished_runs, median_run, network_row, network_scores
+from iqa_lab.data_scripts.network_runs import NETWORKS, finished_runs, first_stage, median_run, network_row, network_scores
 from iqa_lab.data_scripts.result_rows import RESULTS, replace_rows
 from iqa_lab.databases import Database, quality
 from iqa_lab.evaluation.protocols import agreement
@@ -47,8 +47,9 @@ SPLIT_DATABASES = (*PHOTOS, "srij")
 DATABASES = (*SPLIT_DATABASES, "tid2013", "live_blur")
 REGRESSED = ("brisque", "bliinds2", "gm_log", "cornia", "hosa", "pooled_efficientnet_lite0", "blinder_efficientnet_lite0",
              "deepbiq_efficientnet_lite0", "sfa_efficientnet_lite0")
+RANKED = ("dipiq_brisque",)  # learns from pairs of distorted photographs alone, in its first stage
 FIXED = ("piqe", "niqe", "niqe_live", "ilniqe", "ilniqe_authors", "brisque_live", "bliinds2_live", "gm_log_live",
-         "diivine_live", "eonss")
+         "diivine_live", "eonss", *RANKED)
 N_SPLITS, N_SPLITS_FIXED = 10, 100
 KEY, ORDER = ("system", "database"), (*FIXED, *REGRESSED, *NETWORKS, *DATABASES)  # of the rows of the tables
 TABLE = find_table("zeng2017pqr", "readme")  # the same protocol, on whole databases
@@ -66,9 +67,14 @@ def split_rows(name: str, database: Database, n_splits: int, device: str) -> Ite
     if name in REGRESSED:
         yield from regressor_rows(create_metric(name, parameters="untrained"), name, database, N_SPLITS)
         return
-    scores, opinions = cached_scores(name, database), quality(database, database.index["mos"].to_numpy(float))
+    scores, opinions = fixed_scores(name, database), quality(database, database.index["mos"].to_numpy(float))
     for _, test in content_splits(database.index["content"], n_splits=N_SPLITS_FIXED):
         yield agreement(scores[test], opinions[test])
+
+
+def fixed_scores(name: str, database: Database) -> np.ndarray:
+    """Returns the scores of a system that learns from no opinions here, higher is better."""
+    return cached_scores(name, database, **({"parameters": first_stage(name)} if name in RANKED else {}))
 
 
 def regressor_rows(metric: nn.Module, name: str, database: Database, n_splits: int) -> Iterator[dict]:
@@ -84,7 +90,7 @@ def cross_rows(name: str, test: Database, device: str) -> Iterator[dict]:
         yield from cross_rows_of_network(name, test, opinions, device)
         return
     if name not in REGRESSED:
-        yield {"trained_on": METRICS[name].configuration, **agreement(cached_scores(name, test), opinions)}
+        yield {"trained_on": METRICS[name].configuration, **agreement(fixed_scores(name, test), opinions)}
         return
     for learned in (load_database(other) for other in SPLIT_DATABASES if other != test.name):
         yield {"trained_on": f"{learned.name} ({len(learned.index)} photos)",

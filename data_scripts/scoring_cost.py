@@ -17,7 +17,7 @@ from torch import nn
 
 from iqa_lab import create_metric, load_database
 from iqa_lab.data_scripts.network_runs import NETWORKS
-from iqa_lab.data_scripts.no_reference_splits import FIXED, REGRESSED
+from iqa_lab.data_scripts.no_reference_splits import FIXED, RANKED, REGRESSED
 from iqa_lab.data_scripts.result_rows import RESULTS
 from iqa_lab.data_scripts.stress_tests import DEFAULT
 from iqa_lab.images import load_image
@@ -35,7 +35,7 @@ def scoring_function(name: str) -> tuple[nn.Module, Callable[[torch.Tensor], tor
     if name in REGRESSED:
         metric = create_metric(name, parameters="untrained")
         return metric, metric.features
-    metric = create_metric(name)
+    metric = create_metric(name, **({"parameters": "random"} if name in RANKED else {}))
     return metric, metric
 
 

@@ -17,7 +17,7 @@ import torch
 
 from iqa_lab import METRICS, load_database
 from iqa_lab.data_scripts.network_runs import NETWORKS, finished_runs, median_run, network_scores
-from iqa_lab.data_scripts.no_reference_splits import FIXED, REGRESSED, regressor_scores
+from iqa_lab.data_scripts.no_reference_splits import FIXED, REGRESSED, fixed_scores, regressor_scores
 from iqa_lab.data_scripts.result_rows import RESULTS
 from iqa_lab.databases import Database
 from iqa_lab.evaluation import gmad, waterloo
@@ -39,11 +39,18 @@ def with_pristine(database: Database) -> Database:
 def scores_of(name: str, test: Database) -> np.ndarray:
     """Returns the scores of a system, higher is better, after it learned from LIVE in the Wild if it learns."""
     if name not in (*NETWORKS, *REGRESSED):
-        return cached_scores(name, test)
+        return fixed_scores(name, test)
     learned = load_database(LEARNED)
     if name in REGRESSED:
         return regressor_scores(name, learned, test)
     return network_scores(name, NETWORKS[name], learned, median_run(finished_runs(name, learned)), test)[0]
+
+
+def trained_on(name: str) -> str:
+    """Returns what a system of the table has learned from, or how it is configured."""
+    if name in REGRESSED:
+        return f"{LEARNED}, all"
+    return f"{LEARNED}, one split" if name in NETWORKS else METRICS[name].configuration
 
 
 def places(scores: np.ndarray, proxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -72,8 +79,7 @@ def main() -> None:
     for k, name in enumerate(names):
         pristine, own = scores[k][~distorted], scores[k][distorted]
         ordered = waterloo.l_test(own, about["content"], about["distortion"], about["level"])
-        learned = f"{LEARNED}, all" if name in REGRESSED else f"{LEARNED}, one split" if name in NETWORKS else METRICS[name].configuration
-        rows.append({"system": name, "trained_on": learned, "images": len(own), "D": waterloo.d_test(pristine, own).d,
+        rows.append({"system": name, "trained_on": trained_on(name), "images": len(own), "D": waterloo.d_test(pristine, own).d,
                      "L": ordered.srocc, "P_all_pairs": waterloo.p_test(own, pairs).p,
                      "P_clear_pairs": waterloo.p_curve(own, pairs, [THRESHOLD])[0],
                      "gmad_aggressiveness_proxy": aggressive[k], "gmad_resistance_proxy": resistant[k]})

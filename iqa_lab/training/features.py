@@ -51,15 +51,16 @@ def cached_features(metric: nn.Module, images: Sequence[Path], *, progress: bool
     return np.stack(rows)
 
 
-def cached_scores(name: str, database: Database, *, progress: bool = True) -> np.ndarray:
+def cached_scores(name: str, database: Database, *, progress: bool = True, **options: object) -> np.ndarray:
     """Returns the scores of a system for all images of a database, higher is better, shape (n,), kept in the cache.
 
     Args:
-        name: row of the registry whose parameters are at hand.
+        name: row of the registry whose parameters are at hand, or given among the options.
         database: with references for a full-reference system; a part of one is served from the scores of the whole.
         progress: show a progress bar.
+        options: as :func:`iqa_lab.create_metric` takes them.
     """
-    metric = create_metric(name)
+    metric = create_metric(name, **options)
     file = cache_folder() / "scores" / f"{database.name}-{name}-{code_version(metric)[:12]}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     table, images = pd.read_csv(file, dtype={"image": str}) if file.is_file() else None, database.index["image"]
