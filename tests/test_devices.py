@@ -25,7 +25,7 @@ def clear_caches() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("iqa_lab."):
             for value in vars(module).values():
-                if hasattr(value, "cache_clear"):
+                if hasattr(type(value), "cache_clear"):  # not the value: a proxy of Flask would answer
                     value.cache_clear()
 
 
