@@ -52,9 +52,10 @@ def select_chapters(names: list[str], folder: Path = ROOT / "notebooks") -> list
 
 
 def package_hash(root: Path = ROOT) -> str:
-    """Returns one hash over the package, the lock and the code that executes chapters."""
+    """Returns one hash over the package, the results, the lock and the code that executes chapters."""
     files = [path for path in sorted((root / "iqa_lab").rglob("*")) if path.is_file() and path.suffix != ".pyc"]
     digest = hashlib.sha256()
+    files += sorted((root / "results").rglob("*.csv"))  # chapters show them
     for path in [*files, root / "requirements.lock", RUNNER]:
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
