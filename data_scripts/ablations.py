@@ -1,7 +1,7 @@
 """Ablations of the no-reference networks: one thing changed at a time, on the same splits, with the same budget.
 
-``python -m iqa_lab.data_scripts.ablations [--only NAME ...] [--splits N] [--device cuda]``, run in the folder of the project after
-``iqa-lab data prepare`` of livec and srij, and after the first stages of ``network_runs``, writes
+``python -m iqa_lab.data_scripts.ablations [--only NAME ...] [--splits N] [--device cuda]``, run in the folder of the project
+after ``iqa-lab data prepare`` of livec and srij, and after the first stages of ``network_runs``, writes
 
 - results/splits/ablations.csv: agreement on the test part of each 80 : 20 split, with the epoch chosen on validation.
 - results/ablations.csv: median SROCC of each variant and its mean difference to the first of its ablation, with the 95 %
@@ -29,7 +29,7 @@ from iqa_lab.evaluation.significance import corrected_resampled_interval
 from iqa_lab.training.runs import index_hash
 
 N_SPLITS = 5
-HYPER, MINMAX = "hyperiqa_efficientnet_lite0", "blinder_efficientnet_lite0"
+HYPER, MINMAX, NIMA = "hyperiqa_efficientnet_lite0", "blinder_efficientnet_lite0", "nima_efficientnet_lite0"
 
 
 class Ablation(NamedTuple):
@@ -50,6 +50,12 @@ def direct(system: str, **options: object) -> dict[str, Variant]:
     return {"two stages": NETWORKS[system], "second stage alone": Variant(system, options=options)}
 
 
+def scalar(system: str) -> dict[str, Variant]:
+    """Returns PQR with its anchors, and the regression of a scalar."""
+    return {"five anchors": NETWORKS[system], "scalar (SQR)": Variant(system, options={"n_anchors": 1})}
+
+
+DISTANCES = {"squared EMD": NETWORKS[NIMA], "cross-entropy": Variant(NIMA, options={"cross_entropy": True})}
 ABLATIONS = {
     "HyperIQA's parts": Ablation("livec", HYPER, {
         "both": NETWORKS[HYPER],
@@ -60,17 +66,10 @@ ABLATIONS = {
         "0.01": NETWORKS["deepbqa"]} | {
         weight: Variant("deepbqa", two_stages=True, options={"tv_weight": float(weight)}) for weight in
         ("0", "0.0001", "0.001", "0.1")}),
-    "anchors or a scalar": Ablation("livec", "pqr", {
-        "five anchors": NETWORKS["pqr"], "scalar (SQR)": Variant("pqr", options={"n_anchors": 1})}),
-    "anchors or a scalar, pretrained": Ablation("livec", "pqr_efficientnet_lite0", {
-        "five anchors": NETWORKS["pqr_efficientnet_lite0"],
-        "scalar (SQR)": Variant("pqr_efficientnet_lite0", options={"n_anchors": 1})}),
-    "distance of distributions": Ablation("livec", "nima_efficientnet_lite0", {
-        "squared EMD": NETWORKS["nima_efficientnet_lite0"],
-        "cross-entropy": Variant("nima_efficientnet_lite0", options={"cross_entropy": True})}),
-    "distance of distributions, single ratings": Ablation("srij", "nima_efficientnet_lite0", {
-        "squared EMD": NETWORKS["nima_efficientnet_lite0"],
-        "cross-entropy": Variant("nima_efficientnet_lite0", options={"cross_entropy": True})}),
+    "anchors or a scalar": Ablation("livec", "pqr", scalar("pqr")),
+    "anchors or a scalar, pretrained": Ablation("livec", "pqr_efficientnet_lite0", scalar("pqr_efficientnet_lite0")),
+    "distance of distributions": Ablation("livec", NIMA, DISTANCES),
+    "distance of distributions, single ratings": Ablation("srij", NIMA, DISTANCES),
     "weights of patches": Ablation("livec", "wadiqam_nr", {
         "weighted": NETWORKS["wadiqam_nr"], "plain mean": NETWORKS["diqam_nr"]}),
     "type and quality": Ablation("srij", "iqacnnpp", {
@@ -85,7 +84,7 @@ ABLATIONS = {
     "recipe of the two streams": Ablation("livec", "two_stream", full("two_stream")),
     "recipe of MEON": Ablation("livec", "meon", full("meon")),
     "recipe of PQR": Ablation("livec", "pqr_efficientnet_lite0", full("pqr_efficientnet_lite0")),
-    "recipe of NIMA": Ablation("livec", "nima_efficientnet_lite0", full("nima_efficientnet_lite0")),
+    "recipe of NIMA": Ablation("livec", NIMA, full(NIMA)),
     "recipe of DB-CNN": Ablation("livec", "dbcnn_efficientnet_lite0", full("dbcnn_efficientnet_lite0")),
     "recipe of HyperIQA": Ablation("livec", HYPER, full(HYPER) | {"authors' code": Variant(HYPER, mode="authors")}),
 }
@@ -138,9 +137,9 @@ def main() -> None:
         rows = [{"ablation": name, "variant": label, "split": k} | about | row for label in ablation.variants
                 for k, row in enumerate(split_rows(ablation, label, arguments.splits, arguments.device))]
         file = RESULTS / "splits" / "ablations.csv"
-        table = replace_rows(file, pd.DataFrame(rows), key=("ablation",), order=tuple(ABLATIONS))
-        summary(table).to_csv(RESULTS / "ablations.csv", index=False, float_format="%.4g")
-        print(summary(table).query("ablation == @name").to_string(), flush=True)
+        found = summary(replace_rows(file, pd.DataFrame(rows), key=("ablation",), order=tuple(ABLATIONS)))
+        found.to_csv(RESULTS / "ablations.csv", index=False, float_format="%.4g")
+        print(found.query("ablation == @name").to_string(), flush=True)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,8 @@ def main() -> None:
     for name, database in itertools.product(arguments.system, databases):
         about = {"system": name, "database": database.name, "images": len(database.index)}
         about_run = facts | {"index_sha256": index_hash(database)[:16]}
-        splits = split_rows(name, database, arguments.splits, arguments.device) if database.name in SPLIT_DATABASES else ()
+        split = database.name in SPLIT_DATABASES and can_learn(name, database)
+        splits = split_rows(name, database, arguments.splits, arguments.device) if split else ()
         if rows := [about | {"split": k} | about_run | row for k, row in enumerate(splits)]:
             table = replace_rows(RESULTS / "splits" / "no_reference.csv", pd.DataFrame(rows), key=KEY, order=ORDER)
             summary(table).to_csv(RESULTS / "no_reference_summary.csv", index=False, float_format="%.4f")
