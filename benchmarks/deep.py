@@ -57,7 +57,7 @@ COLUMNS = (*run.COMPARISON_COLUMNS, "weights", "difference")
 
 def main() -> None:
     """Measures what the command line asks for, prints it and writes CSV and machine description."""
-    run.compare_networks("Time and memory of deep systems against other libraries.", SYSTEMS, MODES, "one small image", "deep.csv",
+    run.compare_networks("Time and memory of deep systems against other libraries.", SYSTEMS, MODES, "one small image", "deep",
                          COLUMNS, tuple(PEERS), comparison_rows)
 
 

@@ -62,8 +62,8 @@ class System(NamedTuple):
 
 def main() -> None:
     """Measures what the command line asks for, prints it and writes CSV and machine description."""
-    run.compare_networks("Time and memory of deep no-reference systems against pyiqa's.", SYSTEMS, MODES, "two small images", "deep_no_reference.csv",
-                         COLUMNS, (PYIQA, "timm", "torchvision"), comparison_rows)
+    run.compare_networks("Time and memory of deep no-reference systems against pyiqa's.", SYSTEMS, MODES, "two small images",
+                         "deep_no_reference", COLUMNS, (PYIQA, "timm", "torchvision"), comparison_rows)
 
 
 def comparison_rows(metrics: tuple[str, ...], modes: tuple[str, ...], quick: bool, device: str) -> Iterator[dict]:

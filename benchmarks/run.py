@@ -88,7 +88,7 @@ def compare_networks(description: str, systems: Collection[str], modes: Sequence
     Args:
         description, quick: of the script and of its quick run, for the help.
         systems, modes: that can be chosen.
-        name: of the file in ``RESULTS``.
+        name: of the file in ``RESULTS``, without its ending.
         columns, libraries: of the table, and those whose versions are noted.
         rows: called with the chosen systems and modes, whether it is the quick run, and the device.
     """
@@ -98,13 +98,14 @@ def compare_networks(description: str, systems: Collection[str], modes: Sequence
     parser.add_argument("--quick", action="store_true", help=f"{quick}; writes no file by itself")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default: %(default)s)")
-    parser.add_argument("--output", type=Path, help=f"CSV file (default: benchmarks/results/{name})")
+    parser.add_argument("--output", type=Path, help=f"CSV file (default: benchmarks/results/{name}.csv, or {name}_cuda.csv)")
     arguments = parser.parse_args()
+    file = arguments.output or RESULTS / f"{name}{'' if arguments.device == 'cpu' else '_cuda'}.csv"
     torch.set_num_threads(arguments.threads)
     start = time.perf_counter()
     table = pd.DataFrame(rows(arguments.metric, arguments.mode, arguments.quick, arguments.device), columns=columns)
     if arguments.output or not arguments.quick:
-        write_results(table, arguments.output or RESULTS / name, libraries, time.perf_counter() - start)
+        write_results(table, file, libraries, time.perf_counter() - start)
 
 
 def comparison_rows(metrics: tuple[str, ...], quick: bool) -> Iterator[dict]:

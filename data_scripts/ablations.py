@@ -86,7 +86,9 @@ ABLATIONS = {
     "recipe of PQR": Ablation("livec", "pqr_efficientnet_lite0", full("pqr_efficientnet_lite0")),
     "recipe of NIMA": Ablation("livec", NIMA, full(NIMA)),
     "recipe of DB-CNN": Ablation("livec", "dbcnn_efficientnet_lite0", full("dbcnn_efficientnet_lite0")),
-    "recipe of HyperIQA": Ablation("livec", HYPER, full(HYPER) | {"authors' code": Variant(HYPER, mode="authors")}),
+    "recipe of HyperIQA": Ablation("livec", HYPER, full(HYPER)),
+    "slips in HyperIQA's code": Ablation("livec", HYPER, {
+        "as published": Variant(HYPER, mode="full"), "authors' code": Variant(HYPER, mode="authors")}),
 }
 
 

@@ -185,9 +185,9 @@ def test_other_pooling_takes_the_place_of_every_max_pooling():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_gives_the_cpu_maps():
+def test_cuda_gives_the_cpu_maps(monkeypatch):
     network, image = FeatureExtractor("squeezenet", ["fire9"]), torch.rand(2, 3, 96, 96)
     expected = network(image)["fire9"]
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # else convolutions see 10 bits of a float32
-        maps = network.cuda()(image.cuda())["fire9"].cpu()
+    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee")  # convolutions see 10 bits of a float32 else
+    maps = network.cuda()(image.cuda())["fire9"].cpu()
     torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-3)

@@ -213,8 +213,9 @@ def test_quick_deep_no_reference_run_measures_scoring_and_training(tmp_path):
     assert {row["status"] for row in rows} <= {"ok", "not installed"}, rows
 
 
-def test_committed_deep_no_reference_comparison_agrees_before_it_measures():
-    rows = committed("deep_no_reference.csv")
+@pytest.mark.parametrize("file", ["deep_no_reference.csv", "deep_no_reference_cuda.csv"])
+def test_committed_deep_no_reference_comparison_agrees_before_it_measures(file):
+    rows = committed(file)
     assert list(rows[0]) == BLIND_COLUMNS
     cases = {}
     for row in rows:
