@@ -25,7 +25,7 @@ from iqa_lab import create_metric, load_database
 from iqa_lab.data_scripts.network_runs import NETWORKS, Variant, network_row
 from iqa_lab.data_scripts.no_reference_splits import regressor_rows
 from iqa_lab.data_scripts.result_rows import RESULTS, replace_rows
-from iqa_lab.evaluation.significance import corrected_resampled_interval
+from iqa_lab.evaluation.over_splits import corrected_resampled_interval
 from iqa_lab.training.runs import index_hash
 
 N_SPLITS = 5

@@ -1,16 +1,15 @@
-"""Do metrics really differ? Tests on residuals, on pairs and over splits; corrections for many tests; who beats whom.
+"""Do metrics really differ? Tests on residuals, on pairs and over databases; corrections for many tests; who beats whom.
 
 Papers: VQEG, "Final report on the validation of objective models of video quality assessment, phase II", 2003, and
     H. R. Sheikh, M. F. Sabir, A. C. Bovik, IEEE TIP 15(11), 2006, doi:10.1109/TIP.2006.881959 (F-test on residuals);
-    Q. McNemar, Psychometrika 12, 1947; C. Nadeau, Y. Bengio, "Inference for the generalization error", Machine Learning
-    52, 2003; J. Demsar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7, 2006 (Friedman,
-    Nemenyi); S. Holm, Scandinavian J. Statistics 6, 1979; Y. Benjamini, Y. Hochberg, JRSS B 57, 1995.
+    Q. McNemar, Psychometrika 12, 1947; J. Demsar, "Statistical comparisons of classifiers over multiple data sets", JMLR
+    7, 2006 (Friedman, Nemenyi); S. Holm, Scandinavian J. Statistics 6, 1979; Y. Benjamini, Y. Hochberg, JRSS B 57, 1995.
 Reference: none of one group of authors; checked against SciPy and slow definitions.
 Deviations: McNemar's test is the exact binomial one, not the chi-square approximation.
 Chapter: 18
 
 Correlations are compared in ``iqa_lab.evaluation.dependent_correlations`` and, with fewer assumptions, in
-``iqa_lab.evaluation.bootstrap``.
+``iqa_lab.evaluation.bootstrap``; results over repeated splits in ``iqa_lab.evaluation.over_splits``.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
-
-from iqa_lab.evaluation.dependent_correlations import Outcome
 
 GAUSSIAN_KURTOSIS = (2.0, 4.0)  # residuals in between count as Gaussian (Sheikh et al. 2006)
 ALPHA = 0.05
@@ -106,53 +103,6 @@ def mcnemar(correct: ArrayLike) -> np.ndarray:
     only_first = right @ (1 - right).T  # (M, M)
     discordant = only_first + only_first.T
     return np.minimum(2 * stats.binom.cdf(np.minimum(only_first, only_first.T), discordant, 0.5), 1)
-
-
-def corrected_resampled_t(differences: ArrayLike, *, test_to_train: float) -> Outcome:
-    """Returns the t test over repeated splits, with the variance that overlapping training parts really have.
-
-    Nadeau and Bengio's t is the mean over sqrt((1 / k + test_to_train) variance), k - 1 degrees of freedom. The plain
-    paired t (or Wilcoxon) test over splits of one database takes the splits for independent and finds too much.
-
-    Args:
-        differences: of two metrics' criterion, one for each split, shape (..., k), k >= 2.
-        test_to_train: test images over training images, 0.25 for 80/20 splits.
-
-    Raises:
-        ValueError: fewer than 2 splits, NaN, or a ratio that is not positive.
-    """
-    mean, deviation, k = _resampled_mean(differences, test_to_train)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(mean == 0, 0.0, mean / deviation)  # infinite where all differences are the same
-    return Outcome(t, 2 * stats.t.sf(np.abs(t), k - 1))
-
-
-def corrected_resampled_interval(differences: ArrayLike, *, test_to_train: float,
-                                 alpha: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:
-    """Returns both ends of the interval of the mean difference that belongs to :func:`corrected_resampled_t`.
-
-    Args:
-        differences, test_to_train: as there.
-        alpha: 1 minus the confidence.
-
-    Raises:
-        ValueError: as there.
-    """
-    mean, deviation, k = _resampled_mean(differences, test_to_train)
-    half = stats.t.isf(alpha / 2, k - 1) * deviation
-    return mean - half, mean + half
-
-
-def _resampled_mean(differences: ArrayLike, test_to_train: float) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns the mean over the last axis, its standard deviation with Nadeau and Bengio's correction, and the splits."""
-    d = np.asarray(differences, dtype=float)
-    if d.ndim == 0 or d.shape[-1] < 2 or not np.isfinite(d).all():
-        raise ValueError(f"Expected finite differences for at least 2 splits, got shape {d.shape}.")
-    if not test_to_train > 0:
-        raise ValueError(f"Expected a positive ratio of test to training images, got {test_to_train:g}; 0.25 for "
-                         "80/20 splits.")
-    k = d.shape[-1]
-    return d.mean(axis=-1), np.sqrt((1 / k + test_to_train) * d.var(axis=-1, ddof=1)), k
 
 
 def friedman(criteria: ArrayLike, *, alpha: float = ALPHA) -> Friedman:
