@@ -1,5 +1,7 @@
 """Colour matrices, rounding and filters against their prints and against slow, obvious lines."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from skimage.color import rgb2lab
 from iqa_lab.ops import color
 from iqa_lab.ops.elementwise import real_power, round_half_up, safe_power, safe_sqrt, similarity
 from iqa_lab.ops.filters import (
+    all_bits,
     average_downsample,
     box_kernel,
     downsampling_factor,
@@ -200,3 +203,14 @@ def test_lab_is_continuous_with_finite_gradients():
     lab.sum().backward()
     assert levels.grad.isfinite().all()
     assert torch.autograd.gradcheck(color.rgb_to_lab, torch.rand(1, 3, 2, 3, dtype=torch.float64, requires_grad=True))
+
+
+def test_all_bits_are_asked_for_on_a_gpu_alone_and_given_back():
+    convolutions = torch.backends.cudnn.conv
+    usual = convolutions.fp32_precision
+    with all_bits(torch.zeros(1)):
+        assert convolutions.fp32_precision == usual
+    with pytest.raises(RuntimeError, match="inside"), all_bits(SimpleNamespace(is_cuda=True)):
+        assert convolutions.fp32_precision == "ieee" != usual
+        raise RuntimeError("inside")
+    assert convolutions.fp32_precision == usual
