@@ -100,11 +100,11 @@ def compare_networks(description: str, systems: Collection[str], modes: Sequence
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default: %(default)s)")
     parser.add_argument("--output", type=Path, help=f"CSV file (default: benchmarks/results/{name}.csv, or {name}_cuda.csv)")
     arguments = parser.parse_args()
-    file = arguments.output or RESULTS / f"{name}{'' if arguments.device == 'cpu' else '_cuda'}.csv"
     torch.set_num_threads(arguments.threads)
     start = time.perf_counter()
     table = pd.DataFrame(rows(arguments.metric, arguments.mode, arguments.quick, arguments.device), columns=columns)
     if arguments.output or not arguments.quick:
+        file = arguments.output or RESULTS / f"{name}{'' if arguments.device == 'cpu' else '_cuda'}.csv"
         write_results(table, file, libraries, time.perf_counter() - start)
 
 

@@ -17,7 +17,7 @@ ALLOWED = {
     "evaluation": ({"evaluation"}, {"numpy", "scipy", "pandas"}),
     "subjective": ({"subjective"}, {"numpy", "scipy", "pandas"}),
     "experiment": ({"images", "subjective", "experiment"}, {"numpy", "pandas", "PIL", "flask", "waitress"}),
-    "backbones": ({"images", "downloads", "embedded", "backbones"}, {"torch", "torchvision", "numpy"}),
+    "backbones": ({"images", "downloads", "embedded", "ops", "backbones"}, {"torch", "torchvision", "numpy"}),
     "plots": (set(), {"numpy", "matplotlib"}),
     "full_reference": ({"images", "ops", "backbones", "full_reference"}, {"torch"}),
     "no_reference": ({"images", "ops", "backbones", "full_reference", "no_reference", "subjective"},
@@ -29,7 +29,7 @@ ALLOWED = {
     "scoring": ({"images", "databases"}, {"torch", "pandas", "tqdm", "PIL"}),
     "training": ({"images", "databases", "database_facts", "distortions", "embedded", "evaluation", "full_reference",
                   "no_reference", "registry", "scoring", "subjective", "training"},  # the loop itself gets models as arguments
-                 {"torch", "numpy", "pandas", "PIL", "tqdm", "sklearn", "joblib"}),
+                 {"torch", "numpy", "pandas", "PIL", "tqdm", "sklearn"}),
     "report": ({"plots", "evaluation"}, {"numpy", "pandas", "matplotlib"}),
     "systems": ({"full_reference", "reduced_reference", "no_reference", "systems"}, set()),
     "registry": ({"systems"}, {"torch"}),

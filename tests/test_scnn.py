@@ -17,7 +17,7 @@ from torch import nn
 from iqa_lab.backbones.checkpoints import read_state
 from iqa_lab.backbones.networks import IMAGENET_MEAN, IMAGENET_STD
 from iqa_lab.backbones.weights import find_weights
-from iqa_lab.no_reference.scnn import CHANNELS, CLASSES, SCNN, STRIDES, Block, SyntheticClass
+from iqa_lab.no_reference.scnn import CHANNELS, CLASSES, SCNN, STRIDES, SyntheticClass
 
 MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
@@ -114,25 +114,6 @@ def test_maps_are_those_of_the_plain_layers(published):
     expected = official_features(read_state(find_weights("dbcnn_scnn")))((image - MEAN) / STD)
     torch.testing.assert_close(published.features(image), expected, rtol=1e-4, atol=1e-5)
     assert published.features(image).min() == 0
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_a_block_is_convolution_normalisation_and_relu_and_so_are_its_gradients(training):
-    torch.manual_seed(0)
-    block = Block(3, 4, 3, 2).double().train(training)
-    convolution, norm = block
-    for tensor in (norm.weight.data, norm.bias.data, norm.running_mean):
-        tensor.normal_()
-    norm.running_var.uniform_(0.5, 2)
-    x = torch.randn(2, 3, 7, 8, dtype=torch.float64)
-    results = []
-    for forward in (block, lambda x: F.relu(norm(convolution(x)))):
-        block.zero_grad()
-        maps = forward(x)
-        maps.square().sum().backward()
-        results.append([maps.detach(), *(parameter.grad.clone() for parameter in block.parameters())])
-    torch.testing.assert_close(*results)
-    assert results[0][1].abs().max() > 1e-3
 
 
 def test_statistics_stay_while_the_trunk_is_frozen_and_move_while_it_learns():

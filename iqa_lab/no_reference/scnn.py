@@ -6,7 +6,7 @@ Paper: W. Zhang, K. Ma, J. Yan, D. Deng, Z. Wang, "Blind image quality assessmen
 Reference: the authors' PyTorch code, zwx8981/DBCNN-PyTorch at 16c3156 (SCNN.py), with its trained network, which ships
     with this package. Written from the code, the paper was not at hand.
 Deviations: (1) Images of any size: the average takes in all positions, where the code has one window of 14 x 14 for
-    crops of 224. (2) In evaluation mode the batch normalisation is part of the convolution in front of it: the same
+    crops of 224. (2) In evaluation mode on a CPU the batch normalisation is part of the convolution before it: the same
     numbers but for rounding, in half the time. (3) The classes carry no names in the code, which numbers the folders of
     its authors' disk; the names here were recovered from what the network says about distorted photographs. The two
     levels of each exposure are in doubt.
@@ -28,6 +28,7 @@ from iqa_lab.backbones.checkpoints import load_strictly, read_state
 from iqa_lab.backbones.networks import IMAGENET_MEAN, IMAGENET_STD
 from iqa_lab.backbones.weights import find_weights
 from iqa_lab.images import check_images
+from iqa_lab.ops.conv_norm import ConvNorm
 
 CHANNELS = (48, 48, 64, 64, 64, 64, 128, 128, 128)  # SCNN.py, class SCNN: of the 3 x 3 convolutions
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 2)  # likewise
@@ -67,7 +68,7 @@ class SCNN(nn.Module):
         super().__init__()
         self.parameters_name, self.n_types = str(parameters), n_types
         self.trunk = Trunk()
-        self.projection = nn.Sequential(Block(CHANNELS[-1], PROJECTION, 1), Block(PROJECTION, PROJECTION, 1))
+        self.projection = nn.Sequential(block(CHANNELS[-1], PROJECTION, 1), block(PROJECTION, PROJECTION, 1))
         self.classifier = nn.Linear(PROJECTION, n_types)
         self.trunk.untrained = parameters == "random"
         if self.trunk.untrained:
@@ -112,28 +113,17 @@ class SCNN(nn.Module):
         return f"parameters={Path(self.parameters_name).name!r}{untrained}, n_types={self.n_types}"
 
 
-class Block(nn.Sequential):
-    """Convolution, batch normalisation, ReLU; in evaluation mode the first two are one step."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
-        super().__init__(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2), nn.BatchNorm2d(outputs))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the maps, shape (N, C', ceil(H / stride), ceil(W / stride))."""
-        convolution, norm = self
-        if norm.training:
-            return F.relu_(norm(convolution(x)))
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        weight = convolution.weight * scale.view(-1, 1, 1, 1)
-        bias = (convolution.bias - norm.running_mean) * scale + norm.bias
-        return F.relu_(F.conv2d(x, weight, bias, convolution.stride, convolution.padding))
+def block(inputs: int, outputs: int, kernel: int, stride: int = 1) -> ConvNorm:
+    """Returns a convolution with batch normalisation and ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+    return ConvNorm(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class Trunk(nn.Sequential):
     """The nine 3 x 3 convolutions, from images in [0, 1] to maps with a 16th of their side."""
 
     def __init__(self) -> None:
-        super().__init__(*(Block(inputs, outputs, 3, stride) for inputs, outputs, stride in
+        super().__init__(*(block(inputs, outputs, 3, stride) for inputs, outputs, stride in
                            zip((3, *CHANNELS), CHANNELS, STRIDES)))
         self.untrained = True
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)

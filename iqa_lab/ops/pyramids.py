@@ -137,14 +137,13 @@ def _correlate(x: torch.Tensor, kernels: torch.Tensor, stride: int) -> torch.Ten
     """
     n_out, n_in, taps, _ = kernels.shape
     places = torch.eye(BLOCK**2, dtype=x.dtype, device=x.device).view(-1, 1, BLOCK, BLOCK)
-    with all_bits(x):
-        shifted = F.conv_transpose2d(places, kernels.reshape(1, -1, taps, taps), stride=stride)  # BLOCK^2, O * C, K', K'
-    shifted = shifted.unflatten(1, (n_out, n_in)).transpose(0, 1).flatten(0, 1)
-    step, reach = stride * BLOCK, shifted.shape[-1]
+    step, reach = stride * BLOCK, stride * (BLOCK - 1) + taps
     height, width = ((side - taps) // stride + 1 for side in x.shape[2:])
     bottom, right = (max(0, -(-n // BLOCK) * step - step + reach - side)
                      for n, side in zip((height, width), x.shape[2:], strict=True))
     with all_bits(x):
+        shifted = F.conv_transpose2d(places, kernels.reshape(1, -1, taps, taps), stride=stride)  # BLOCK^2, O C, reach, reach
+        shifted = shifted.unflatten(1, (n_out, n_in)).transpose(0, 1).flatten(0, 1)
         blocks = F.conv2d(F.pad(x, (0, right, 0, bottom)), shifted, stride=step)
     return F.pixel_shuffle(blocks, BLOCK)[..., :height, :width]
 

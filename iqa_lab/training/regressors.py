@@ -7,17 +7,19 @@ on the test part; once for a model to use (:func:`train_regressor`), or over man
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from joblib import parallel_config
 from numpy.typing import ArrayLike
 from sklearn.cross_decomposition import PLSRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import ParameterGrid
 from sklearn.svm import SVR
 from torch import nn
 
@@ -122,29 +124,53 @@ def fit_one(features: np.ndarray, targets: np.ndarray, contents: ArrayLike,
         x = scale_features(*map(torch.from_numpy, (x, *scaling.values()))).numpy()
     linear = recipe.kernel == "linear"
     inputs = x @ x.T if linear else x  # with the products at hand a fit costs n^2 instead of n^2 D
-    folds = content_folds(contents, n_folds=recipe.folds, seed=recipe.seed)
-    search = GridSearchCV(*estimator_and_grid(recipe), scoring="neg_mean_absolute_error", cv=folds, n_jobs=-1)
-    with parallel_config("threading"):  # libsvm lets other threads run, and they need no copy of the features
-        search.fit(inputs, targets)
-    fitted = search.best_estimator_
+    table = search_parameters(inputs, targets, content_folds(contents, n_folds=recipe.folds, seed=recipe.seed), recipe)
+    best = best_pair(table)
+    fitted = create_estimator(recipe, best).fit(inputs, targets)
     if recipe.kernel == "pls":
         arrays = {"weights": fitted.coef_[0], "bias": fitted.predict(np.zeros((1, x.shape[1]))).reshape(())}
     else:
         arrays = {"weights": fitted.dual_coef_[0] @ x[fitted.support_]} if linear else {
             "support_vectors": fitted.support_vectors_, "coefficients": fitted.dual_coef_[0],
-            "gamma": np.array(search.best_params_["gamma"])}
+            "gamma": np.array(best["gamma"])}
         arrays["bias"] = np.array(fitted.intercept_[0])
-    table = pd.DataFrame(search.cv_results_["params"])
-    return arrays | scaling, table.assign(mean_absolute_error=-search.cv_results_["mean_test_score"])
+    return arrays | scaling, table
 
 
-def estimator_and_grid(recipe: RegressorRecipe) -> tuple[SVR | PLSRegression, dict[str, tuple]]:
-    """Returns scikit-learn's estimator, and the values of its parameters to search."""
+def search_parameters(inputs: np.ndarray, targets: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]],
+                      recipe: RegressorRecipe) -> pd.DataFrame:
+    """Returns the places of the grid, and the mean absolute error of each over the folds.
+
+    Args:
+        inputs: features (n, D), or their products with each other (n, n) for the linear kernel.
+        targets: shape (n,).
+        folds: rows to learn from and rows to predict.
+        recipe: kernel and grid.
+    """
     if recipe.kernel == "pls":
-        return PLSRegression(scale=False), {"n_components": recipe.components}
-    linear = recipe.kernel == "linear"
-    estimator = SVR(kernel="precomputed" if linear else recipe.kernel, epsilon=recipe.epsilon)
-    return estimator, {"C": recipe.C} if linear else {"C": recipe.C, "gamma": recipe.gamma}
+        grid = {"n_components": recipe.components}
+    else:
+        grid = {"C": recipe.C} if recipe.kernel == "linear" else {"C": recipe.C, "gamma": recipe.gamma}
+    places = list(ParameterGrid(grid))
+
+    def error(place: dict[str, float], fold: tuple[np.ndarray, np.ndarray]) -> float:
+        train, test = fold
+        columns = train if recipe.kernel == "linear" else slice(None)
+        fitted = create_estimator(recipe, place).fit(inputs[train][:, columns], targets[train])
+        return np.abs(fitted.predict(inputs[test][:, columns]).ravel() - targets[test]).mean()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # libsvm lets other threads run, and they need no copy of the features
+        errors = list(pool.map(error, *zip(*itertools.product(places, folds), strict=True)))
+    return pd.DataFrame(places).assign(mean_absolute_error=np.reshape(errors, (len(places), -1)).mean(1))
+
+
+def create_estimator(recipe: RegressorRecipe, place: dict[str, float]) -> SVR | PLSRegression:
+    """Returns scikit-learn's estimator at one place of the recipe's grid."""
+    if recipe.kernel == "pls":
+        return PLSRegression(int(place["n_components"]), scale=False)
+    if recipe.kernel == "linear":
+        return SVR(kernel="precomputed", epsilon=recipe.epsilon, C=place["C"])
+    return SVR(kernel=recipe.kernel, epsilon=recipe.epsilon, C=place["C"], gamma=place["gamma"])
 
 
 def crop_rows(features: np.ndarray, targets: np.ndarray, contents: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
