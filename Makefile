@@ -3,7 +3,7 @@
 # TORCH=installed  use the torch of the Python that runs make (a laptop's CPU build, a server's own CUDA
 #                  build) instead of downloading the pinned one:  make book TORCH=installed
 # PYTHON=...       the interpreter to build the environment with (3.11 or newer), default python3
-# JOBS=...         chapters executed at the same time, default 2
+# JOBS=...         chapters or tests at the same time, each on one thread, default 2
 
 PYTHON ?= python3
 TORCH ?= pinned
@@ -27,7 +27,7 @@ book: $(READY)  ## run every changed chapter, check it, build the site in book/_
 	$(BIN)/python book/build.py --jobs $(JOBS)
 
 test: $(READY)  ## run the whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 lab: $(READY)  ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab notebooks

