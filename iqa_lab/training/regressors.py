@@ -122,19 +122,31 @@ def fit_one(features: np.ndarray, targets: np.ndarray, contents: ArrayLike,
     if recipe.scaled:
         scaling = {"feature_min": x.min(0), "feature_max": x.max(0)}
         x = scale_features(*map(torch.from_numpy, (x, *scaling.values()))).numpy()
-    linear = recipe.kernel == "linear"
-    inputs = x @ x.T if linear else x  # with the products at hand a fit costs n^2 instead of n^2 D
+    inputs = pair_values(x, recipe.kernel)
     table = search_parameters(inputs, targets, content_folds(contents, n_folds=recipe.folds, seed=recipe.seed), recipe)
     best = best_pair(table)
-    fitted = create_estimator(recipe, best).fit(inputs, targets)
+    fitted = fit_place(inputs, targets, recipe, best)
     if recipe.kernel == "pls":
         arrays = {"weights": fitted.coef_[0], "bias": fitted.predict(np.zeros((1, x.shape[1]))).reshape(())}
     else:
-        arrays = {"weights": fitted.dual_coef_[0] @ x[fitted.support_]} if linear else {
-            "support_vectors": fitted.support_vectors_, "coefficients": fitted.dual_coef_[0],
-            "gamma": np.array(best["gamma"])}
+        arrays = {"weights": fitted.dual_coef_[0] @ x[fitted.support_]} if recipe.kernel == "linear" else {
+            "support_vectors": x[fitted.support_], "coefficients": fitted.dual_coef_[0], "gamma": np.array(best["gamma"])}
         arrays["bias"] = np.array(fitted.intercept_[0])
     return arrays | scaling, table
+
+
+def pair_values(x: np.ndarray, kernel: str) -> np.ndarray:
+    """Returns what the kernel is a function of, for all pairs of rows (n, D): products, or squared distances, (n, n).
+
+    With these at hand, a fit costs n^2 instead of n^2 D, and libsvm computes them in no other way. PLS takes the features.
+    """
+    if kernel == "pls":
+        return x
+    products = x @ x.T
+    if kernel == "linear":
+        return products
+    squares = products.diagonal()
+    return squares[:, None] + squares - 2 * products
 
 
 def search_parameters(inputs: np.ndarray, targets: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]],
@@ -142,7 +154,7 @@ def search_parameters(inputs: np.ndarray, targets: np.ndarray, folds: list[tuple
     """Returns the places of the grid, and the mean absolute error of each over the folds.
 
     Args:
-        inputs: features (n, D), or their products with each other (n, n) for the linear kernel.
+        inputs: of :func:`pair_values`.
         targets: shape (n,).
         folds: rows to learn from and rows to predict.
         recipe: kernel and grid.
@@ -155,22 +167,26 @@ def search_parameters(inputs: np.ndarray, targets: np.ndarray, folds: list[tuple
 
     def error(place: dict[str, float], fold: tuple[np.ndarray, np.ndarray]) -> float:
         train, test = fold
-        columns = train if recipe.kernel == "linear" else slice(None)
-        fitted = create_estimator(recipe, place).fit(inputs[train][:, columns], targets[train])
-        return np.abs(fitted.predict(inputs[test][:, columns]).ravel() - targets[test]).mean()
+        columns = slice(None) if recipe.kernel == "pls" else train
+        fitted = fit_place(inputs[train][:, columns], targets[train], recipe, place)
+        return np.abs(fitted.predict(kernel_of(inputs[test][:, columns], place)).ravel() - targets[test]).mean()
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # libsvm lets other threads run, and they need no copy of the features
         errors = list(pool.map(error, *zip(*itertools.product(places, folds), strict=True)))
     return pd.DataFrame(places).assign(mean_absolute_error=np.reshape(errors, (len(places), -1)).mean(1))
 
 
-def create_estimator(recipe: RegressorRecipe, place: dict[str, float]) -> SVR | PLSRegression:
-    """Returns scikit-learn's estimator at one place of the recipe's grid."""
+def fit_place(inputs: np.ndarray, targets: np.ndarray, recipe: RegressorRecipe,
+              place: dict[str, float]) -> SVR | PLSRegression:
+    """Returns scikit-learn's estimator, fitted at one place of the recipe's grid."""
     if recipe.kernel == "pls":
-        return PLSRegression(int(place["n_components"]), scale=False)
-    if recipe.kernel == "linear":
-        return SVR(kernel="precomputed", epsilon=recipe.epsilon, C=place["C"])
-    return SVR(kernel=recipe.kernel, epsilon=recipe.epsilon, C=place["C"], gamma=place["gamma"])
+        return PLSRegression(int(place["n_components"]), scale=False).fit(inputs, targets)
+    return SVR(kernel="precomputed", epsilon=recipe.epsilon, C=place["C"]).fit(kernel_of(inputs, place), targets)
+
+
+def kernel_of(inputs: np.ndarray, place: dict[str, float]) -> np.ndarray:
+    """Returns the values of the radial kernel exp(-gamma d^2) for squared distances; products and features stay."""
+    return np.exp(-place["gamma"] * inputs) if "gamma" in place else inputs
 
 
 def crop_rows(features: np.ndarray, targets: np.ndarray, contents: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
