@@ -28,6 +28,7 @@ def test_one_step_is_two(bias, training):
     expected.square().sum().backward()
     for ours, theirs in zip(joined.parameters(), apart.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-10, atol=1e-10)
+    assert joined[0].weight.grad.abs().max() > 1e-3
 
 
 def test_state_has_the_names_of_a_sequence_and_a_slice_stays_one():
